@@ -11,5 +11,26 @@ from .transform import GridTransform, LinearTransform, resample
 
 __version__ = "0.1.0"
 
-__all__ = ["Grid", "GridTransform", "Image", "InvalidInput", "Job", "JobCancelled", "LinearTransform", "LogNormal", "MissingInput",
-           "MissingPackage", "NotResolved", "Parameter", "Progress", "Quantity", "Segment", "Segmentation", "Table", "TwinError", "bounding_box", "centroid", "resample"]
+__all__ = [
+    "Grid",
+    "GridTransform",
+    "Image",
+    "InvalidInput",
+    "Job",
+    "JobCancelled",
+    "LinearTransform",
+    "LogNormal",
+    "MissingInput",
+    "MissingPackage",
+    "NotResolved",
+    "Parameter",
+    "Progress",
+    "Quantity",
+    "Segment",
+    "Segmentation",
+    "Table",
+    "TwinError",
+    "bounding_box",
+    "centroid",
+    "resample",
+]

@@ -1,7 +1,7 @@
 """Running a computation away from the user interface: one worker, three ways to wait for it.
 
-`run_blocking` is for scripts, `run_async` for an asyncio loop (the web page), `PolledRun` for a timer (Qt). The computation
-gets plain arrays and a `Job`; progress reports reach the observer on the caller's thread in all three.
+`run_blocking` is for scripts, `run_async` for an asyncio loop (the web page), `PolledRun` for a timer (Qt). The
+computation gets plain arrays and a `Job`; progress reports reach the observer on the caller's thread in all three.
 
 numba's default threading layer must not be entered by two threads at once, so only one computation runs at a time
 in the process: a second one waits for its turn.

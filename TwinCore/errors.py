@@ -29,7 +29,9 @@ class MissingPackage(TwinError):
     """
 
     def __init__(self, package: str, needed_for: str, install: str):
-        super().__init__(f"{needed_for} needs the Python package {package!r}, which is not installed. To install it: {install}")
+        super().__init__(
+            f"{needed_for} needs the Python package {package!r}, which is not installed. To install it: {install}"
+        )
         self.package = package
 
 

@@ -46,7 +46,9 @@ class Grid:
             raise InvalidInput("A grid's ijk_to_ras must be a finite 4x4 matrix whose last row is 0 0 0 1.")
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)
         if spacing.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / spacing)) < 1e-6:
-            raise InvalidInput("A grid's ijk_to_ras must be invertible: two of its axes are parallel, or one has no length.")
+            raise InvalidInput(
+                "A grid's ijk_to_ras must be invertible: two of its axes are parallel, or one has no length."
+            )
         matrix.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "ijk_to_ras", matrix)

@@ -9,7 +9,12 @@ import numpy as np
 from .errors import InvalidInput
 from .grid import Grid
 
-MODALITIES = {"CT": "computed tomography", "MR": "magnetic resonance", "PT": "positron emission tomography", "US": "ultrasound"}
+MODALITIES = {
+    "CT": "computed tomography",
+    "MR": "magnetic resonance",
+    "PT": "positron emission tomography",
+    "US": "ultrasound",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +30,8 @@ class Image:
     grid : Grid
         Where the voxels lie.
     modality : str
-        DICOM modality code (``CT``, ``MR``, ``PT``, ``US``), or "" for an image that is not an acquisition (a field, a label map).
+        DICOM modality code (``CT``, ``MR``, ``PT``, ``US``), or "" for an image that is not an acquisition
+        (a field, a label map).
     unit : str
         Unit of the values in UCUM (``[hnsf'U]``, ``g/mL``, ``Gy``), "1" for numbers without a unit.
     time : str or float or None
@@ -48,9 +54,14 @@ class Image:
 
     def __post_init__(self):
         if self.array.ndim not in (3, 4) or self.array.shape[:3] != self.grid.shape:
-            raise InvalidInput(f"Image {self.name!r}: an array of shape {self.array.shape} does not fit a grid of shape {self.grid.shape}.")
+            raise InvalidInput(
+                f"Image {self.name!r}: an array of shape {self.array.shape} does not fit a grid "
+                f"of shape {self.grid.shape}."
+            )
         if self.modality and self.modality not in MODALITIES:
-            raise InvalidInput(f"Image {self.name!r}: modality {self.modality!r} is not one of {', '.join(MODALITIES)}.")
+            raise InvalidInput(
+                f"Image {self.name!r}: modality {self.modality!r} is not one of {', '.join(MODALITIES)}."
+            )
 
     def with_array(self, array: np.ndarray, **changes) -> Image:
         """The same image with other values, and other fields where named."""
@@ -63,7 +74,7 @@ class Image:
 
 
 def bounding_box(mask: np.ndarray, margin=0) -> tuple[np.ndarray, np.ndarray]:
-    """First voxel of, and first voxel after, the set voxels of a mask, widened by `margin` voxels and clipped to the array.
+    """First voxel of, and first voxel after, the set voxels of a mask, widened by `margin` voxels within the array.
 
     Parameters
     ----------
@@ -93,6 +104,8 @@ def centroid(mask: np.ndarray, grid: Grid) -> np.ndarray:
     total = weight.sum()
     if total <= 0:
         raise InvalidInput("The mask is empty: it has no centroid.")
-    kji = [np.tensordot(weight.sum(axis=tuple(a for a in range(3) if a != axis)), np.arange(weight.shape[axis]), 1) / total
-           for axis in range(3)]
+    kji = [
+        np.tensordot(weight.sum(axis=tuple(a for a in range(3) if a != axis)), np.arange(weight.shape[axis]), 1) / total
+        for axis in range(3)
+    ]
     return grid.to_ras(kji[::-1])

@@ -19,7 +19,10 @@ def grid_onto_sitk(image: sitk.Image, grid: Grid) -> sitk.Image:
         If the grid is sheared: ITK has no geometry for it.
     """
     if not grid.is_orthogonal:
-        raise InvalidInput("The image's axes are not at right angles (a sheared or tilted-gantry grid): resample it to a regular grid first.")
+        raise InvalidInput(
+            "The image's axes are not at right angles (a sheared or tilted-gantry grid): "
+            "resample it to a regular grid first."
+        )
     lps = LPS_FROM_RAS @ grid.ijk_to_ras
     image.SetSpacing(grid.spacing.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
@@ -46,7 +49,7 @@ def grid_of(image: sitk.Image) -> Grid:
 
 
 def from_sitk(image: sitk.Image, **fields) -> Image:
-    """The SimpleITK image as an `Image`, its values copied; `fields` are those of `Image` (modality, unit, time, name)."""
+    """The SimpleITK image as an `Image`, its values copied; `fields` are those of `Image` (modality, unit ...)."""
     return Image(sitk.GetArrayFromImage(image), grid_of(image), **fields)
 
 

@@ -1,7 +1,7 @@
 """`Job`: progress, cancellation, warnings and timing of a computation, with no user interface in it.
 
-A job is a stack of parts. The computation reports into the part that it was handed and never knows how deep it is; whoever
-started the job sees one number between 0 and 1.
+A job is a stack of parts. The computation reports into the part that it was handed and never knows how deep it is;
+whoever started the job sees one number between 0 and 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Progress:
-    """One report: how far the whole job is (0 to 1), where it is (names from the outermost part in), and seconds since its start."""
+    """One report: how far the whole job is (0 to 1), where it is (names, outermost first), seconds since its start."""
 
     fraction: float
     path: tuple[str, ...]
@@ -36,7 +36,7 @@ class Progress:
 class _Shared:
     """What all parts of one job have in common."""
 
-    observer: Callable[[Progress], None] | None
+    observer: Callable[[Progress], object] | None
     cancelled: threading.Event = field(default_factory=threading.Event)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Job:
         Called with a `Progress` at every report, on the thread that computes.
     """
 
-    def __init__(self, observer: Callable[[Progress], None] | None = None):
+    def __init__(self, observer: Callable[[Progress], object] | None = None):
         self._shared = _Shared(observer)
         self._low, self._high = 0.0, 1.0
         self.path: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Job:
             self._shared.observer(Progress(whole, self.path, message, self.elapsed_seconds))
 
     def checkpoint(self) -> None:
-        """Raise `JobCancelled` if the job was cancelled: call it wherever stopping is safe, at least ten times a second."""
+        """Raise `JobCancelled` if the job was cancelled: call it where stopping is safe, ten times a second or more."""
         if self._shared.cancelled.is_set():
             raise JobCancelled("Cancelled: nothing was written.")
 

@@ -66,8 +66,15 @@ class Parameter:
 
     def check(self, value: float) -> float:
         """The value, if it is a number within the bounds; `InvalidInput` otherwise."""
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not self.low <= float(value) <= self.high:
-            raise InvalidInput(f"Parameter {self.name!r} is {value!r}: it must be a number from {self.low:g} to {self.high:g} {self.unit}.")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.number))
+            or not self.low <= float(value) <= self.high
+        ):
+            raise InvalidInput(
+                f"Parameter {self.name!r} is {value!r}: it must be a number from {self.low:g} to {self.high:g} "
+                f"{self.unit}."
+            )
         return float(value)
 
 

@@ -13,8 +13,16 @@ from .image import Image
 from .transform import Transform, resample
 
 # Distinct, colour-blind-safe colours (Okabe and Ito 2008) for segments that come without one.
-PALETTE = ((0.90, 0.62, 0.00), (0.34, 0.71, 0.91), (0.00, 0.62, 0.45), (0.94, 0.89, 0.26), (0.00, 0.45, 0.70), (0.84, 0.37, 0.00),
-           (0.80, 0.47, 0.65), (0.60, 0.60, 0.60))
+PALETTE = (
+    (0.90, 0.62, 0.00),
+    (0.34, 0.71, 0.91),
+    (0.00, 0.62, 0.45),
+    (0.94, 0.89, 0.26),
+    (0.00, 0.45, 0.70),
+    (0.84, 0.37, 0.00),
+    (0.80, 0.47, 0.65),
+    (0.60, 0.60, 0.60),
+)
 
 
 @dataclass(frozen=True)
@@ -67,16 +75,23 @@ class Segmentation:
             raise InvalidInput(f"Two segments have the same name: {', '.join(names)}.")
         for layer in self.layers:
             if layer.shape != self.grid.shape or not np.issubdtype(layer.dtype, np.integer):
-                raise InvalidInput(f"A label array of shape {layer.shape} and type {layer.dtype} does not fit a grid of shape {self.grid.shape}.")
+                raise InvalidInput(
+                    f"A label array of shape {layer.shape} and type {layer.dtype} does not fit a grid "
+                    f"of shape {self.grid.shape}."
+                )
 
     @classmethod
-    def from_masks(cls, grid: Grid, masks: Mapping[str, np.ndarray], codes: Mapping[str, tuple[str, str, str]] | None = None) -> Segmentation:
+    def from_masks(
+        cls, grid: Grid, masks: Mapping[str, np.ndarray], codes: Mapping[str, tuple[str, str, str]] | None = None
+    ) -> Segmentation:
         """Segments from boolean arrays by name; segments that overlap go to different layers."""
         layers: list[np.ndarray] = []
-        segments = []
+        segments: list[Segment] = []
         for number, (name, mask) in enumerate(masks.items()):
             mask = np.asarray(mask) > 0
-            at = next((n for n, layer in enumerate(layers) if not (layer[mask] > 0).any() and layer.max() < 255), len(layers))
+            at = next(
+                (n for n, layer in enumerate(layers) if not (layer[mask] > 0).any() and layer.max() < 255), len(layers)
+            )
             if at == len(layers):
                 layers.append(np.zeros(grid.shape, np.uint8))
             value = int(layers[at].max()) + 1
@@ -102,13 +117,15 @@ class Segmentation:
         return float(np.count_nonzero(self.mask(name)) * self.grid.voxel_volume_ml)
 
     def on_grid(self, grid: Grid, transform: Transform | None = None) -> Segmentation:
-        """The same segments carried to another grid, through a transform into the reference frame where one is given."""
+        """The same segments carried to another grid, through a transform into the reference frame if one is given."""
         masks = {name: carry_mask(self.mask(name), self.grid, grid, transform) for name in self.names}
         moved = Segmentation.from_masks(grid, masks, {s.name: s.code for s in self.segments if s.code})
-        coloured = tuple(Segment(m.name, m.layer, m.value, s.colour, s.code) for m, s in zip(moved.segments, self.segments))
+        coloured = tuple(
+            Segment(m.name, m.layer, m.value, s.colour, s.code) for m, s in zip(moved.segments, self.segments)
+        )
         return Segmentation(grid, moved.layers, coloured)
 
 
 def carry_mask(mask: np.ndarray, source: Grid, grid: Grid, transform: Transform | None = None) -> np.ndarray:
-    """A mask on another grid: set where the linearly interpolated mask is at least one half, which keeps smooth edges in place."""
+    """A mask on another grid: set where the linearly interpolated mask is at least 1/2: smooth edges stay in place."""
     return resample(Image(mask.astype(np.float32), source), grid, transform).array >= 0.5

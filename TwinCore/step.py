@@ -1,4 +1,4 @@
-"""`Step`: the shape of one module's whole work on a twin, so that every face (panel, console, command, web) can drive it alike."""
+"""`Step`: one module's whole work on a twin, which every face (panel, console, command, web) drives alike."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Step(Protocol):
     """Read the scene, compute on arrays, write the scene.
 
-    `read` and `write` run on the caller's thread, as MRML demands; `compute` may run on a worker, so it sees only what `read`
-    returned. `TwinCore.scene.execute` (blocking), `execute_async` and `execute_polled` drive it inside one run bracket.
+    `read` and `write` run on the caller's thread, as MRML demands; `compute` may run on a worker, so it sees only
+    what `read` returned. `TwinCore.scene.execute` (blocking), `execute_async` and `execute_polled` drive it inside one
+    run bracket.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Step(Protocol):
         """What the user chose, for the provenance record; values that JSON can hold."""
 
     def read(self, twin: Twin) -> Any:
-        """Take what is needed from the twin, as arrays; raises `MissingInput` or `InvalidInput` before anything is computed."""
+        """Take what is needed from the twin, as arrays; raises `MissingInput` or `InvalidInput` if it cannot be."""
 
     def compute(self, inputs: Any, job: Job) -> Any:
         """The work itself: arrays in, arrays out."""

@@ -72,7 +72,8 @@ class GridTransform:
     Parameters
     ----------
     displacement_mm : array, shape (k, j, i, 3)
-        For each grid point x of the reference, the RAS vector d(x) in mm such that the image shows at x + d(x) what belongs at x.
+        For each grid point x of the reference, the RAS vector d(x) in mm such that the image shows at x + d(x) what
+        belongs at x.
     grid : Grid
         The sampling points. Beyond them the displacement is zero.
     """
@@ -82,7 +83,10 @@ class GridTransform:
 
     def __post_init__(self):
         if self.displacement_mm.shape != (*self.grid.shape, 3) or not np.isfinite(self.displacement_mm).all():
-            raise InvalidInput(f"A grid transform needs a finite displacement of shape {(*self.grid.shape, 3)}, not {self.displacement_mm.shape}.")
+            raise InvalidInput(
+                f"A grid transform needs a finite displacement of shape {(*self.grid.shape, 3)}, "
+                f"not {self.displacement_mm.shape}."
+            )
 
     def to_sitk(self) -> sitk.Transform:
         """The pull-back as ITK has it: LPS points of the reference to LPS points of the image."""
@@ -100,7 +104,9 @@ class GridTransform:
 Transform = LinearTransform | GridTransform
 
 
-def resample(image: Image, grid: Grid, transform: Transform | None = None, interpolation: str = "linear", fill: float = 0.0) -> Image:
+def resample(
+    image: Image, grid: Grid, transform: Transform | None = None, interpolation: str = "linear", fill: float = 0.0
+) -> Image:
     """The image's values at the voxels of another grid.
 
     Parameters

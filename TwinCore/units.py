@@ -11,7 +11,14 @@ PER_DAY = "/d"
 DIFFUSIVITY = "mm2/d"
 NO_UNIT = "1"
 
-WORDS = {HOUNSFIELD: "HU", SUV_BODY_WEIGHT: "SUVbw (g/mL)", DIFFUSIVITY: "mm²/day", PER_DAY: "per day", DAY: "days", NO_UNIT: ""}
+WORDS = {
+    HOUNSFIELD: "HU",
+    SUV_BODY_WEIGHT: "SUVbw (g/mL)",
+    DIFFUSIVITY: "mm²/day",
+    PER_DAY: "per day",
+    DAY: "days",
+    NO_UNIT: "",
+}
 
 
 def in_words(unit: str) -> str:
