@@ -1,0 +1,1 @@
+"""TwinFusionLib: a patient's images into one frame; arrays in, arrays out."""
