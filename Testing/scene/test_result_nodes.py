@@ -1,0 +1,85 @@
+"""Tables, charts, sequences, surfaces and texts as nodes."""
+
+import numpy as np
+import pytest
+
+from TwinCore import InvalidInput, Table
+from TwinCore.scene import (
+    model_to_node,
+    node_to_model,
+    node_to_sequence,
+    node_to_table,
+    plot_to_node,
+    sequence_to_node,
+    table_to_node,
+    text_of,
+    text_to_node,
+)
+
+
+@pytest.fixture
+def table() -> Table:
+    columns = {"time": [0, 30, 60], "low": [1.0, 2.0, 3.0], "high": np.array([1.5, np.nan, 4.0]), "arm": ["none", "5 × 6 Gy", ""]}
+    return Table("Volumes", columns, {"time": "d", "low": "mL", "high": "mL"})
+
+
+def test_table_round_trip(scene, table):
+    again = node_to_table(table_to_node(table, scene))
+    assert again.name == "Volumes"
+    assert again.units == table.units
+    assert list(again.columns) == list(table.columns)
+    assert again.columns["arm"] == table.columns["arm"]
+    for name in ("time", "low", "high"):
+        np.testing.assert_array_equal(again.columns[name], table.columns[name])
+
+
+def test_chart_draws_its_columns_and_names_their_units(scene, table):
+    chart = plot_to_node("Growth", table_to_node(table, scene), "time", ["low", "high"], scene)
+    assert chart.GetXAxisTitle() == "time (d)"
+    assert [chart.GetNthPlotSeriesNode(n).GetYColumnName() for n in range(chart.GetNumberOfPlotSeriesNodes())] == ["low", "high"]
+
+
+def test_chart_of_a_missing_column_is_refused(scene, table):
+    with pytest.raises(InvalidInput, match="has no column \\['mass'\\]"):
+        plot_to_node("Growth", table_to_node(table, scene), "time", ["mass"], scene)
+
+
+def test_sequence_round_trip_and_browser(scene, image):
+    images = [image.with_array(image.array + day, time=float(day)) for day in (0, 0.5, 30)]
+    sequence, browser = sequence_to_node(images, scene, "Growth")
+    again = node_to_sequence(sequence)
+    assert [i.time for i in again] == [0.0, 0.5, 30.0]
+    for before, after in zip(images, again):
+        np.testing.assert_array_equal(after.array, before.array)
+        assert after.grid.same_as(before.grid, 1e-6)
+        assert (after.unit, after.modality) == ("g/mL", "PT")
+    assert browser.GetMasterSequenceNode() is sequence
+    assert browser.GetProxyNode(sequence).GetImageData() is not None
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.0], [3.0, 1.0], ["2024-01-01", "2024-02-01"], []])
+def test_sequences_need_increasing_times(scene, image, times):
+    with pytest.raises(InvalidInput, match="increasing times in days"):
+        sequence_to_node([image.with_array(image.array, time=t) for t in times], scene)
+
+
+def test_sequences_need_one_grid(scene, image):
+    with pytest.raises(InvalidInput, match="on one grid"):
+        sequence_to_node([image.with_array(image.array, time=0.0), image.crop((0, 0, 0), (2, 2, 2)).with_array(image.array[:2, :2, :2], time=1.0)], scene)
+
+
+def test_model_round_trip(scene):
+    points = np.random.default_rng(0).normal(size=(4, 3)) * 50
+    triangles = np.array([[0, 1, 2], [0, 2, 3]])
+    again = node_to_model(model_to_node(points, triangles, scene))
+    np.testing.assert_allclose(again[0], points, atol=1e-9)
+    np.testing.assert_array_equal(again[1], triangles)
+
+
+def test_model_with_a_triangle_between_no_points_is_refused(scene):
+    with pytest.raises(InvalidInput, match="triangles"):
+        model_to_node(np.eye(3), [[0, 1, 3]], scene)
+
+
+def test_text_round_trip(scene):
+    assert text_of(text_to_node("Größe 5 × 6 Gy\n", scene)) == "Größe 5 × 6 Gy\n"

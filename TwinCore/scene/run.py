@@ -1,0 +1,182 @@
+"""`Run`: the bracket within which a module writes its results, all or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from .. import provenance
+from ..errors import InvalidInput
+from ..image import Image
+from ..job import Job
+from ..results import Quantity, Table
+from ..segmentation import Segmentation
+from ..transform import Transform
+from .attributes import ROLE, RUN
+from .equal import hash_of
+from .hierarchy import FOLDER_OF_MODULE
+from .results import model_to_node, plot_to_node, sequence_to_node, table_to_node, text_to_node
+from .segmentations import segmentation_to_node
+from .state import SceneState, reference_ids
+from .transforms import transform_to_node
+from .twin import MADE, Twin, check_role
+from .volumes import describe, image_to_node
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLNode
+
+
+class Run:
+    """One run of a module on a twin: what it adds is there if and only if it ends well.
+
+    On any exception inside the bracket (cancellation and Ctrl-C too) the nodes made in it are removed, and the twin's roles, the
+    DigitalTwin attributes and the subject hierarchy are put back. When it ends well, a provenance record is added.
+
+    >>> with twin.run("TwinSegment", {"threshold": 0.41}, inputs=[pet]) as run:
+    ...     run.add_segmentation(tumour, "Tumour")
+    ...     run.record({"volume_ml": Quantity(31.2, "mL")})
+
+    Parameters
+    ----------
+    twin : Twin
+    module : str
+        TwinFusion, TwinSegment or TwinSimulate: names the folder in which results are put.
+    parameters : mapping
+        What was chosen, of values that JSON holds. Those named `seed` or `*_seed` are listed as seeds too.
+    inputs : iterable of nodes
+        What is read; their content is hashed now.
+    """
+
+    def __init__(self, twin: Twin, module: str, parameters: Mapping[str, Any], inputs: Iterable[vtkMRMLNode] = ()):
+        self.twin, self.module = twin, module
+        self.id = uuid4().hex[:12]
+        self.results: dict[str, Quantity | str] = {}
+        self.warnings: list[str] = []
+        self.part_seconds: dict[str, float] = {}
+        self.provenance: dict[str, Any] | None = None
+        self._parameters = provenance.as_json(parameters, "Parameter")
+        self._inputs: list[dict[str, str]] = []
+        self._outputs: list = []
+        self._started, self._clock = datetime.now(timezone.utc), time.perf_counter()
+        self.add_inputs(inputs)
+
+    def add_inputs(self, nodes: Iterable[vtkMRMLNode]) -> None:
+        """Note nodes as inputs of the run, with the hash of what they hold now."""
+        self._inputs += [describe_for_record(node) for node in nodes]
+
+    def add_job(self, job: Job) -> None:
+        """Take over a job's warnings and the times of its parts."""
+        for text in job.warnings:
+            self.warn(text)
+        self.part_seconds.update(job.seconds)
+
+    def __enter__(self) -> Run:
+        self._before = SceneState(self.twin.scene)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:
+            self._before.restore()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._before.restore()
+            raise
+
+    def add_image(self, image: Image, role: str, folder: str | None = None, name: str = "") -> vtkMRMLNode:
+        """A volume: role `fused`, `uncertainty`, `field`, or `image` and `reference` for images that are made."""
+        check_role(role)
+        return self._add(image_to_node(image, self.twin.scene, name), role, folder)
+
+    def add_segmentation(self, segmentation: Segmentation, name: str = "Segmentation") -> vtkMRMLNode:
+        """The anatomy, role `segmentation`."""
+        return self._add(segmentation_to_node(segmentation, self.twin.scene, name), "segmentation")
+
+    def add_transform(self, transform: Transform, moving: vtkMRMLNode | None = None, fixed: vtkMRMLNode | None = None, name: str = "Transform") -> vtkMRMLNode:
+        """A move image -> reference, role `transform`, that knows its moving and fixed volume."""
+        node = transform_to_node(transform, self.twin.scene, name)
+        for role, volume in ((node.GetMovingNodeReferenceRole(), moving), (node.GetFixedNodeReferenceRole(), fixed)):
+            if volume is not None:
+                node.SetNodeReferenceID(role, volume.GetID())
+        return self._add(node, "transform")
+
+    def add_table(self, table: Table, name: str = "") -> vtkMRMLNode:
+        """Numbers with their units, role `table`."""
+        return self._add(table_to_node(table, self.twin.scene, name), "table")
+
+    def add_plot(self, title: str, table_node: vtkMRMLNode, x: str, ys: Sequence[str], x_title: str = "", y_title: str = "") -> vtkMRMLNode:
+        """A chart of columns of a table node, role `plot`."""
+        return self._add(plot_to_node(title, table_node, x, ys, self.twin.scene, x_title, y_title), "plot")
+
+    def add_sequence(self, images: Sequence[Image], name: str = "Sequence") -> vtkMRMLNode:
+        """Images over time in days, role `sequence`, with the browser that plays them."""
+        sequence, browser = sequence_to_node(images, self.twin.scene, name)
+        self.twin.place(browser.GetProxyNode(sequence), FOLDER_OF_MODULE.get(self.module))
+        return self._add(sequence, "sequence")
+
+    def add_model(self, points: np.ndarray, triangles: np.ndarray, name: str = "Model") -> vtkMRMLNode:
+        """A triangulated surface in RAS mm, role `model`."""
+        return self._add(model_to_node(points, triangles, self.twin.scene, name), "model")
+
+    def add_report(self, content: str | Mapping[str, Any], name: str = "Report") -> vtkMRMLNode:
+        """A text, or a mapping to be kept as JSON; role `report`."""
+        text = content if isinstance(content, str) else provenance.to_text(provenance.as_json(content, "Report"))
+        return self._add(text_to_node(text, self.twin.scene, name), "report")
+
+    def record(self, results: Mapping[str, Quantity | str]) -> None:
+        """Numbers with their unit, and words, that belong in the provenance record."""
+        provenance.as_json(results, "Result")
+        self.results.update(results)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should know about the result; kept once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _add(self, node, role: str, folder: str | None = None):
+        """Say of a new node what it is, let it lead its role, and put it into the module's folder."""
+        node.SetAttribute(ROLE, role)
+        earlier = [i for i in reference_ids(self.twin.mrml_node, role) if i in self._before.ids]
+        of_this_run = [n.GetID() for n in self._outputs if n.GetAttribute(ROLE) == role]
+        self._outputs.append(node)
+        self.twin.set_nodes(role, [*of_this_run, node.GetID(), *earlier])
+        self.twin.place(node, folder or FOLDER_OF_MODULE.get(self.module))
+        return node
+
+    def _finish(self) -> None:
+        """Mark what was made, and add the record."""
+        scene = self.twin.scene
+        made = self._before.made()
+        for node in made:
+            node.SetAttribute(RUN, self.id)
+        outputs = [describe_for_record(node) for node in self._outputs]
+        self.provenance = provenance.record(
+            run=self.id,
+            module=self.module,
+            parameters=self._parameters,
+            inputs=self._inputs,
+            outputs=outputs,
+            results=self.results,
+            warnings=self.warnings,
+            started=self._started,
+            seconds=time.perf_counter() - self._clock,
+            part_seconds=self.part_seconds,
+        )
+        node = self._add(text_to_node(provenance.to_text(self.provenance), scene, f"{self.module} run"), "run")
+        node.SetAttribute(RUN, self.id)
+        for other in made:
+            node.AddNodeReferenceID(MADE, other.GetID())
+
+
+def describe_for_record(node) -> dict[str, str]:
+    """A node's name, class, role and content hash, as the provenance record lists it; `InvalidInput` if it is in no scene."""
+    if node is None or node.GetScene() is None:
+        raise InvalidInput(f"{describe(node)} is not in the scene, so it cannot be an input of a run.")
+    return {"name": node.GetName(), "class": node.GetClassName(), "role": node.GetAttribute(ROLE) or "", "sha256": hash_of(node)}
+

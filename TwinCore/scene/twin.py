@@ -1,0 +1,226 @@
+"""`Twin`: everything that belongs to one patient's twin, in the scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..errors import InvalidInput, MissingInput
+from ..image import Image
+from .attributes import ROLE, RUN, set_meaning
+from .boot import boot, mrml
+from .hierarchy import TWIN, create_folders, place, twin_folder
+from .results import text_of
+from .state import reference_ids, remove, set_references, with_companions
+from .volumes import describe, image_to_node, node_to_image
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLNode, vtkMRMLScene, vtkMRMLScriptedModuleNode
+
+    from .run import Run
+
+NAME = "DigitalTwin"
+PATIENT = "DigitalTwin.Patient"
+MADE = "DigitalTwin.Made"
+ROLES = (
+    "reference",
+    "image",
+    "transform",
+    "fused",
+    "segmentation",
+    "uncertainty",
+    "field",
+    "sequence",
+    "table",
+    "plot",
+    "model",
+    "report",
+    "run",
+)
+
+
+class Twin:
+    """The one reader and writer of a patient's `DigitalTwin` node.
+
+    >>> twin = Twin.create("Patient 1")
+    >>> ct = twin.add_image(image, reference=True)
+    >>> with twin.run("TwinFusion", {"method": "rigid"}, inputs=[ct]) as run:
+    ...     run.add_image(fused, "fused")
+    >>> twin.revert_last_run()
+
+    Parameters
+    ----------
+    node : vtkMRMLScriptedModuleNode
+        A node that `create` has made.
+
+    Raises
+    ------
+    InvalidInput
+        If the node is not a twin's, or is in no scene.
+    """
+
+    def __init__(self, node: vtkMRMLScriptedModuleNode):
+        if not is_twin(node) or node.GetScene() is None:
+            raise InvalidInput(f"{describe(node)} is not the node of a digital twin in a scene: make one with Twin.create.")
+        self.mrml_node = node
+
+    @classmethod
+    def create(cls, patient: str, scene: vtkMRMLScene | None = None) -> Twin:
+        """A new, empty twin of a patient, in the running scene if none is named."""
+        scene = scene or boot()
+        node = mrml().vtkMRMLScriptedModuleNode()
+        node.SetModuleName(NAME)
+        node.SetName(NAME)
+        node.SetAttribute(PATIENT, patient)
+        node.SetAttribute(TWIN, uuid4().hex)
+        node = scene.AddNode(node)
+        create_folders(scene, patient, node.GetAttribute(TWIN))
+        return cls(node)
+
+    @classmethod
+    def all(cls, scene: vtkMRMLScene | None = None) -> list[Twin]:
+        """The twins of a scene, in the order of their making."""
+        scene = scene or boot()
+        nodes = (scene.GetNthNodeByClass(n, "vtkMRMLScriptedModuleNode") for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")))
+        return [cls(node) for node in nodes if is_twin(node)]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Twin) and self.mrml_node is other.mrml_node
+
+    def __hash__(self) -> int:
+        return hash(self.identifier)
+
+    @property
+    def scene(self) -> vtkMRMLScene:
+        """The scene that holds the twin; `InvalidInput` once it has been closed."""
+        scene = self.mrml_node.GetScene()
+        if scene is None:
+            raise InvalidInput(f"The twin of {self.patient!r} is no longer in the scene: it was deleted, or the scene was closed.")
+        return scene
+
+    @property
+    def patient(self) -> str:
+        return self.mrml_node.GetAttribute(PATIENT)
+
+    @property
+    def identifier(self) -> str:
+        """What marks the twin's folder as its own, also after saving and loading."""
+        return self.mrml_node.GetAttribute(TWIN)
+
+    def nodes(self, role: str) -> list[vtkMRMLNode]:
+        """Nodes of the twin in a role: results of the newest run first, inputs in the order in which they came."""
+        check_role(role)
+        nodes = (self.mrml_node.GetNthNodeReference(role, n) for n in range(self.mrml_node.GetNumberOfNodeReferences(role)))
+        return [node for node in nodes if node is not None]
+
+    def node(self, role: str) -> vtkMRMLNode:
+        """The first node in a role; `MissingInput` names the role if there is none."""
+        nodes = self.nodes(role)
+        if not nodes:
+            raise MissingInput(f"The twin of {self.patient!r} has no {role} yet.")
+        return nodes[0]
+
+    def set_nodes(self, role: str, ids: Iterable[str]) -> None:
+        """Let exactly these nodes, by id and in this order, have a role."""
+        check_role(role)
+        set_references(self.mrml_node, role, ids)
+
+    def adopt(self, node: vtkMRMLNode, modality: str, unit: str, time: str | float | None = None, reference: bool = False) -> None:
+        """Take a volume of the user's as an input image of the twin; nothing of it changes but its DigitalTwin attributes.
+
+        A node that a run has made becomes the user's: reverting the run leaves it.
+
+        Parameters
+        ----------
+        node : vtkMRMLVolumeNode
+        modality : str
+            DICOM code: CT, MR, PT, US.
+        unit : str
+            UCUM.
+        time : str or float, optional
+            ISO date, or days from the reference scan.
+        reference : bool
+            Whether it fixes the twin's frame and grid from now on.
+        """
+        if node is None or not node.IsA("vtkMRMLVolumeNode"):
+            raise InvalidInput(f"{describe(node)} is not a volume, so it cannot be an image of the twin.")
+        if node.GetScene() is not self.scene:
+            raise InvalidInput(f"Volume {node.GetName()!r} is not in the twin's scene.")
+        set_meaning(node, modality, unit, time)
+        node.SetAttribute(RUN, None)
+        for role in ROLES:
+            if node.GetID() in reference_ids(self.mrml_node, role):
+                self.set_nodes(role, [i for i in reference_ids(self.mrml_node, role) if i != node.GetID()])
+        node.SetAttribute(ROLE, "image")
+        self.set_nodes("image", [*reference_ids(self.mrml_node, "image"), node.GetID()])
+        if reference:
+            self.set_nodes("reference", [node.GetID()])
+
+    def add_image(self, image: Image, reference: bool = False) -> vtkMRMLNode:
+        """Bring an input image into the scene, under `Images`."""
+        node = image_to_node(image, self.scene)
+        self.adopt(node, image.modality, image.unit, image.time, reference)
+        self.place(node, "Images")
+        return node
+
+    def image(self, node: vtkMRMLNode) -> Image:
+        """A volume as arrays, in world RAS: see `node_to_image`."""
+        return node_to_image(node)
+
+    def images(self) -> list[tuple[vtkMRMLNode, Image]]:
+        """The twin's input images, each with its node."""
+        return [(node, self.image(node)) for node in self.nodes("image")]
+
+    def place(self, node: vtkMRMLNode, folder: str | None) -> None:
+        """Put a node into one of the twin's folders in the subject hierarchy."""
+        place(self.scene, node, twin_folder(self.scene, self.patient, self.identifier), folder)
+
+    def run(self, module: str, parameters: Mapping[str, Any], inputs: Iterable[vtkMRMLNode] = ()) -> Run:
+        """The bracket within which a module writes its results: see `Run`."""
+        from .run import Run
+
+        return Run(self, module, parameters, inputs)
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """The records of the twin's runs, the newest first."""
+        return [json.loads(text_of(node)) for node in self.nodes("run")]
+
+    def revert_last_run(self) -> dict[str, Any]:
+        """Undo the newest run as one step: what it made is removed, unless the user has adopted it since.
+
+        May be called again for the run before, and works on a loaded twin as well.
+
+        Returns
+        -------
+        dict
+            The provenance record of the run that was undone.
+
+        Raises
+        ------
+        MissingInput
+            If there is no run to undo.
+        """
+        node = self.node("run")
+        record = json.loads(text_of(node))
+        made = [node.GetNthNodeReference(MADE, n) for n in range(node.GetNumberOfNodeReferences(MADE))]
+        doomed = with_companions([*(made_node for made_node in made if made_node is not None), node])
+        kept = [n for n in doomed if n.GetAttribute(RUN) is None and n.GetAttribute(ROLE) == "image"]
+        others = (self.scene.GetNthNode(number) for number in range(self.scene.GetNumberOfNodes()))
+        kept += [n for n in others if not any(n is d for d in doomed)]
+        needed = {id(n) for n in with_companions(kept)}
+        remove(self.scene, [n for n in doomed if id(n) not in needed])
+        return record
+
+
+def is_twin(node) -> bool:
+    """Whether a node is the node of a twin."""
+    return node is not None and node.IsA("vtkMRMLScriptedModuleNode") and node.GetModuleName() == NAME and bool(node.GetAttribute(TWIN))
+
+
+def check_role(role: str) -> None:
+    """`InvalidInput` unless the role is one of those of the twin."""
+    if role not in ROLES:
+        raise InvalidInput(f"{role!r} is not a role of the twin; there are: {', '.join(ROLES)}.")
+

@@ -1,0 +1,105 @@
+"""Volumes of the scene as `Image`, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InvalidInput
+from ..grid import Grid
+from ..image import Image
+from .attributes import meaning, note_read, set_meaning, to_array, to_vtk, world_matrix
+from .boot import mrml
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLVolumeNode
+
+PET_COLOURS = "vtkMRMLColorTableNodeInvertedGrey"
+
+
+def image_to_node(image: Image, scene, name: str = "") -> vtkMRMLVolumeNode:
+    """A new volume node that shows the image; one with channels becomes a vector volume.
+
+    Booleans are stored as uint8, and 64-bit integers as int32 where they fit or else as float64, for MRML has neither.
+
+    Raises
+    ------
+    InvalidInput
+        If 64-bit integers exceed what float64 holds exactly.
+    """
+    node = volume_node(image)
+    node.SetName(name or image.name or "Image")
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    if image.modality == "PT" and scene.GetNodeByID(PET_COLOURS):
+        node.GetDisplayNode().SetAndObserveColorNodeID(PET_COLOURS)
+    return node
+
+
+def volume_node(image: Image) -> vtkMRMLVolumeNode:
+    """A volume node, in no scene yet, with the image's voxels (copied), geometry and meaning."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+
+    array = storable(image.array, image.name)
+    voxels = vtkImageData()
+    voxels.SetDimensions(*array.shape[2::-1])
+    channels = array.shape[3] if array.ndim == 4 else 1
+    scalars = numpy_to_vtk(np.ascontiguousarray(array).reshape(-1, channels), deep=True)
+    scalars.SetName("ImageScalars")
+    voxels.GetPointData().SetScalars(scalars)
+    slicer = mrml()
+    node = slicer.vtkMRMLVectorVolumeNode() if array.ndim == 4 else slicer.vtkMRMLScalarVolumeNode()
+    node.SetIJKToRASMatrix(to_vtk(image.grid.ijk_to_ras))
+    node.SetAndObserveImageData(voxels)
+    set_meaning(node, image.modality, image.unit, image.time)
+    return node
+
+
+def node_to_image(node: vtkMRMLVolumeNode) -> Image:
+    """The volume's voxels (copied), where they lie in world RAS, and what they mean.
+
+    Linear parent transforms are folded into ``ijk_to_ras``; the node itself is not touched.
+
+    Raises
+    ------
+    InvalidInput
+        If the node is no volume, holds no voxels, or lies under a non-linear transform.
+    """
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    if node is None or not node.IsA("vtkMRMLVolumeNode"):
+        raise InvalidInput(f"{describe(node)} is not a volume.")
+    voxels = node.GetImageData()
+    if voxels is None or voxels.GetPointData().GetScalars() is None:
+        raise InvalidInput(f"Volume {node.GetName()!r} holds no voxels: load its file again.")
+    note_read(node)
+    matrix = vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    shape = voxels.GetDimensions()[::-1]
+    array = vtk_to_numpy(voxels.GetPointData().GetScalars()).copy()
+    array = array.reshape(shape if array.ndim == 1 else (*shape, array.shape[1]))
+    return Image(array, Grid(shape, world_matrix(node) @ to_array(matrix)), name=node.GetName(), **meaning(node))
+
+
+def storable(array: np.ndarray, name: str) -> np.ndarray:
+    """The array in a type that MRML can hold and store."""
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype not in (np.int64, np.uint64):
+        return array
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if -(2**31) <= low and high < 2**31:
+        return array.astype(np.int32)
+    if max(-low, high) > 2**53:
+        raise InvalidInput(f"Image {name!r} holds integers up to {max(-low, high)}, more than a volume can store exactly (2^53).")
+    return array.astype(np.float64)
+
+
+def describe(node) -> str:
+    """How an error names a node."""
+    return "Nothing" if node is None else f"{node.GetName()!r} ({node.GetClassName()})"
