@@ -1,0 +1,1 @@
+"""TwinSegmentLib: outlines, label maps and segmentation; arrays in, arrays out."""

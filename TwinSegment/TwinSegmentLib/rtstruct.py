@@ -1,0 +1,267 @@
+"""Reading the outlines of a DICOM RT Structure Set as a `Segmentation`.
+
+Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6). Where the planes are the slices of the grid,
+each is filled in its slice; where they are not (other spacing, other orientation) they are filled on a grid of their
+own, whose slices are the planes, and carried over.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from TwinCore.errors import InvalidInput, MissingInput
+from TwinCore.grid import Grid
+from TwinCore.guard import check_memory, display_name
+from TwinCore.job import Job
+from TwinCore.segmentation import Segmentation, carry_mask
+
+from .rasterise import area, crosses_itself, fill
+
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_IN_SLICE = 0.25  # largest distance, in slices, of an outline from the slice that it is filled in
+_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def read_rtstruct(
+    path: str | Path,
+    grid: Grid,
+    frame_of_reference_uid: str | None = None,
+    roi_names: Sequence[str] | None = None,
+    job: Job | None = None,
+) -> Segmentation:
+    """Read regions of interest onto a grid.
+
+    >>> read_rtstruct("plan/rs.dcm", ct.grid, roi_names=["GTV"]).volume_ml("GTV")  # doctest: +SKIP
+
+    Parameters
+    ----------
+    path : str or Path
+    grid : Grid
+        Grid of the answer, in the frame of reference that the outlines were drawn in.
+    frame_of_reference_uid : str, optional
+        Of the image that the grid belongs to; outlines drawn in another frame are refused.
+    roi_names : sequence of str, optional
+        Which regions; all where not given.
+    job : Job, optional
+        Takes the warnings about outlines that cross themselves within less than a twentieth of their area.
+
+    Raises
+    ------
+    MissingInput
+        If there is no such file, or no region of such a name.
+    InvalidInput
+        If the file is not a structure set, or a region has open, figure-of-eight or no outlines, lies off the grid,
+        between its voxels, or in another frame of reference. The message names the region.
+    """
+    job = job or Job()
+    dataset = _structure_set(Path(path))
+    masks, colours = {}, {}
+    chosen = _chosen(dataset, roi_names)
+    for name, item, contours in job.each(chosen):
+        _check_frame(item, frame_of_reference_uid, name)
+        outlines = [grid.to_ijk(points) for points in _outlines(contours, name)]
+        _check_on_grid(outlines, grid, name)
+        check_memory(16.0 * grid.size, f"Region {name!r}")
+        masks[name] = _fill_region(outlines, grid, name, job)
+        if not masks[name].any():
+            raise InvalidInput(
+                f"Region {name!r}: it is so small that it falls between the voxels of the grid. Use a finer grid."
+            )
+        colours[name] = contours.get("ROIDisplayColor")
+    segmentation = Segmentation.from_masks(grid, masks)
+    return replace(
+        segmentation,
+        segments=tuple(replace(s, colour=_colour(colours[s.name], s.colour)) for s in segmentation.segments),
+    )
+
+
+def region_names(path: str | Path) -> list[str]:
+    """Names of the regions of a structure set, as they are shown."""
+    return [name for name, _, _ in _regions(_structure_set(Path(path)))]
+
+
+def _structure_set(path: Path) -> Dataset:
+    name = display_name(path.name)
+    if not path.is_file():
+        raise MissingInput(f"There is no file {name!r}.")
+    with warnings.catch_warnings():  # pydicom's warnings can hold a patient's words
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(path)
+            regions = [dataset.get(k) for k in ("StructureSetROISequence", "ROIContourSequence")]
+        except Exception as error:  # whatever a damaged file provokes inside the parser
+            raise InvalidInput(
+                f"{name}: it is not a DICOM file, or it is damaged ({type(error).__name__}). Export the structure set "
+                "again."
+            ) from error
+    if dataset.get("Modality") != "RTSTRUCT":
+        raise InvalidInput(
+            f"{name}: the modality (0008,0060) is {display_name(dataset.get('Modality'), 'not given')}; a structure "
+            "set (RTSTRUCT) is meant."
+        )
+    if not all(regions):
+        raise InvalidInput(
+            f"{name}: there is no region of interest in it (3006,0020 or 3006,0039 is missing or empty)."
+        )
+    return dataset
+
+
+def _regions(dataset: Dataset) -> list[tuple[str, Dataset, Dataset]]:
+    """Name, declaration and contours of each region; equal names are told apart by a number."""
+    contours = {int(c.get("ReferencedROINumber", -1)): c for c in dataset.ROIContourSequence}
+    regions: list[tuple[str, Dataset, Dataset]] = []
+    for item in dataset.StructureSetROISequence:
+        name = plain = display_name(item.get("ROIName"))
+        copy = 1
+        while any(name == other for other, _, _ in regions):
+            copy += 1
+            name = f"{plain} ({copy})"
+        regions.append((name, item, contours.get(int(item.get("ROINumber", -2)), Dataset())))
+    return regions
+
+
+def _chosen(dataset: Dataset, roi_names: Sequence[str] | None) -> list[tuple[str, Dataset, Dataset]]:
+    regions = _regions(dataset)
+    if roi_names is None:
+        return regions
+    there = {name: region for region in regions for name in (region[0], str(region[1].get("ROIName", "")))}
+    for name in roi_names:
+        if name not in there:
+            raise MissingInput(
+                f"There is no region {display_name(name)!r} in the structure set; there are: "
+                f"{', '.join(name for name, _, _ in regions)}."
+            )
+    return [there[name] for name in roi_names]
+
+
+def _check_frame(item: Dataset, frame_of_reference_uid: str | None, name: str) -> None:
+    drawn_in = str(item.get("ReferencedFrameOfReferenceUID", "") or "")
+    if frame_of_reference_uid and drawn_in != frame_of_reference_uid:
+        raise InvalidInput(
+            f"Region {name!r}: it was drawn in the frame of reference ...{display_name(drawn_in, 'not given')[-12:]} "
+            "and the image has "
+            f"...{display_name(frame_of_reference_uid)[-12:]}. Choose the image that it was drawn on, then carry it "
+            "over through a registration."
+        )
+
+
+def _outlines(contours: Dataset, name: str) -> list[np.ndarray]:
+    """The corners of each outline, in RAS mm."""
+    outlines = []
+    for contour in contours.get("ContourSequence") or []:
+        kind = str(contour.get("ContourGeometricType", ""))
+        if kind not in CLOSED:
+            raise InvalidInput(
+                f"Region {name!r}: it has contours of the kind {display_name(kind, 'not given')}; only closed ones "
+                "(CLOSED_PLANAR) enclose anything. "
+                "Leave it out by naming the regions to read."
+            )
+        try:
+            numbers = np.array([float(v) for v in contour.get("ContourData") or []])
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        if not np.isfinite(numbers).all() or numbers.size % 3 or numbers.size < 9:
+            raise InvalidInput(
+                f"Region {name!r}: an outline has {numbers.size / 3:g} points, or coordinates that are not finite. An "
+                "outline needs three or more points."
+            )
+        outlines.append(numbers.reshape(-1, 3) * _LPS)
+    if not outlines:
+        raise InvalidInput(f"Region {name!r}: it has no outlines. Leave it out by naming the regions to read.")
+    return outlines
+
+
+def _check_on_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> None:
+    points = np.concatenate(outlines)
+    beyond = np.maximum(-0.5 - points, points - (np.array(grid.shape[::-1]) - 0.5)).max(axis=1)
+    outside = int(np.count_nonzero(beyond > 0.51))
+    if outside == len(points):
+        raise InvalidInput(
+            f"Region {name!r}: all of it lies off the image. It was probably drawn on an image in another frame of "
+            "reference."
+        )
+    if outside:
+        raise InvalidInput(
+            f"Region {name!r}: {outside} of its {len(points)} points lie off the image, by up to "
+            f"{(beyond.max() * grid.spacing).max():.3g} mm. "
+            "Use an image that holds all of it, or leave it out by naming the regions to read."
+        )
+
+
+def _fill_region(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+    """The region on the grid, from outlines in voxel indices."""
+    heights = np.array([o[:, 2].mean() for o in outlines])
+    flat = max(float(np.abs(o[:, 2] - h).max()) for o, h in zip(outlines, heights)) < _IN_SLICE
+    gaps = np.diff(np.unique(np.round(heights)))
+    if flat and np.abs(heights - np.round(heights)).max() < _IN_SLICE and (not gaps.size or np.median(gaps) == 1):
+        return _fill_slices(outlines, grid, name, job)
+    own = _planes_grid([grid.to_ras(o) for o in outlines], grid, name)
+    own_mask = _fill_slices([own.to_ijk(grid.to_ras(o)) for o in outlines], own, name, job)
+    return carry_mask(own_mask, own, grid)
+
+
+def _fill_slices(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+    mask = np.zeros(grid.shape, bool)
+    slices = np.array([int(np.clip(np.round(o[:, 2].mean()), 0, grid.shape[0] - 1)) for o in outlines])
+    for outline in outlines:
+        _check_simple(outline[:, :2], name, job)
+    for k in np.unique(slices):
+        mask[k] = fill([o[:, :2] for o, at in zip(outlines, slices) if at == k], grid.shape[1:])
+    return mask
+
+
+def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
+    """Refuse an outline that crosses itself if that changes what is inside; small loops, as drawn by hand, are warned "
+    "of."""
+    if not crosses_itself(outline):
+        return
+    low = np.floor(outline.min(axis=0))
+    finer = 512.0 / max(np.ptp(outline, axis=0).max(), 1e-6)
+    inside = np.count_nonzero(fill([(outline - low) * finer], (1100, 1100))) / finer**2
+    if abs(abs(area(outline)) - inside) > 0.05 * inside:
+        raise InvalidInput(
+            f"Region {name!r}: an outline crosses itself like a figure of eight, so what it encloses is not clear. "
+            "Redraw it without the crossing."
+        )
+    job.warn(f"Region {name!r}: outlines cross themselves in small loops, which change their area by less than 5 %.")
+
+
+def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
+    """A grid whose slices are the planes of the outlines, as fine within them as the target's finest spacing; RAS "
+    "mm."""
+    largest = max(outlines, key=lambda o: np.linalg.norm(np.ptp(o, axis=0)))
+    _, _, axes = np.linalg.svd(largest - largest.mean(axis=0), full_matrices=False)
+    heights = [o @ axes[2] for o in outlines]
+    flat = max(float(np.ptp(h)) for h in heights)
+    planes = np.sort([h.mean() for h in heights])
+    gaps = np.diff(planes)[np.diff(planes) > 0.05]
+    if flat > max(0.5, 0.5 * grid.spacing.min()):
+        raise InvalidInput(
+            f"Region {name!r}: the outlines do not lie in parallel planes: they leave theirs by up to {flat:.3g} mm."
+        )
+    spacing = float(grid.spacing.max())
+    if gaps.size:
+        spacing = float(np.ptp(planes)) / max(round(np.ptp(planes) / np.median(gaps)), 1)
+    fine = float(grid.spacing.min())
+    points = np.concatenate(outlines) @ axes.T
+    low, high = points.min(axis=0), points.max(axis=0)
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes.T * [fine, fine, spacing]
+    matrix[:3, 3] = axes.T @ (low - [2 * fine, 2 * fine, spacing])
+    size = np.ceil((high - low) / [fine, fine, spacing] - 1e-3).astype(int) + [5, 5, 3]
+    return Grid(tuple(size[::-1]), matrix)
+
+
+def _colour(given, usual: tuple[float, float, float]) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (min(max(float(c) / 255.0, 0.0), 1.0) for c in given)
+    except (TypeError, ValueError):
+        return usual
+    return red, green, blue
