@@ -46,8 +46,13 @@ def twin(scene, image) -> Twin:
     return twin
 
 
-def fill(run, image: Image) -> None:
-    """Add one of everything that a run can add."""
+@pytest.fixture
+def fill():
+    """`fill(run, image)` adds one of everything that a run can add."""
+    return add_everything
+
+
+def add_everything(run, image: Image) -> None:
     grid, source = image.grid, run.twin.node("reference")
     run.add_image(image.with_array(2 * image.array, modality="", name="Dose", unit="Gy"), "field")
     turn = np.array([[0, -1, 0, 5], [1, 0, 0, 7], [0, 0, 1, 2], [0, 0, 0, 1.0]])

@@ -25,6 +25,15 @@ def random_image(seed: int, channels: int = 0) -> Image:
     return Image(np.random.default_rng(seed).normal(size=shape).astype(np.float32), grid, name="volume")
 
 
+def values_at(grid: Grid, image: Image) -> np.ndarray:
+    """The image's values at the voxels of a grid that has the same places, perhaps in another order: MRML's reader turns left-handed grids round."""
+    ijk = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")[::-1], axis=-1)
+    exact = image.grid.to_ijk(grid.to_ras(ijk))
+    i, j, k = np.moveaxis(np.round(exact).astype(int), -1, 0)
+    np.testing.assert_allclose(exact, np.round(exact), atol=1e-3)
+    return image.array[k, j, i]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_mrml_places_every_voxel_where_the_grid_does(scene, seed):
     image = random_image(seed)
@@ -54,9 +63,7 @@ def test_a_file_written_by_simpleitk_is_read_by_mrml_as_the_same_image(scene, tm
     node.AddDefaultStorageNode()
     node.GetStorageNode().SetFileName(str(tmp_path / "volume.nrrd"))
     assert node.GetStorageNode().ReadData(node)
-    again = node_to_image(node)
-    np.testing.assert_array_equal(again.array, image.array)
-    assert again.grid.same_as(image.grid, 1e-4)
+    np.testing.assert_array_equal(values_at(image.grid, node_to_image(node)), image.array)
 
 
 @pytest.mark.parametrize("seed", range(6))

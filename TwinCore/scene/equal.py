@@ -52,10 +52,16 @@ def _volume(node) -> list:
 
     matrix = vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    voxels = node.GetImageData()
+    ijk_to_ras, voxels = to_array(matrix), node.GetImageData()
     scalars = None if voxels is None else voxels.GetPointData().GetScalars()
-    values = [] if scalars is None else [np.array(voxels.GetDimensions()), vtk_to_numpy(scalars)]
-    return [_rounded(to_array(matrix)), *values]
+    if scalars is None:
+        return [_rounded(ijk_to_ras)]
+    array = vtk_to_numpy(scalars).reshape(*voxels.GetDimensions()[::-1], -1)
+    if np.linalg.det(ijk_to_ras[:3, :3]) < 0:  # MRML's reader turns a left-handed grid round: the same image
+        array = array[::-1]
+        ijk_to_ras[:3, 3] += ijk_to_ras[:3, 2] * (len(array) - 1)
+        ijk_to_ras[:3, 2] *= -1
+    return [_rounded(ijk_to_ras), array]
 
 
 def _segmentation(node) -> list:
@@ -107,8 +113,8 @@ def _sequence(node) -> list:
 
 
 def _rounded(matrix: np.ndarray) -> np.ndarray:
-    """To a nanometre, which is more than a file's header keeps, and without negative zeros."""
-    return np.round(matrix, 6) + 0.0
+    """To a tenth of a micrometre, which every file's header keeps, and without negative zeros."""
+    return np.round(matrix, 4) + 0.0
 
 
 _PARTS = {

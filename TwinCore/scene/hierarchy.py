@@ -14,7 +14,11 @@ TWIN = "DigitalTwin.Id"
 
 def hierarchy(scene) -> Any:
     """The scene's subject hierarchy node."""
-    return mrml().vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    tree = mrml().vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if not scene.IsNodePresent(tree):  # a scene that was cleared goes on naming its old one
+        tree.RemoveAllItems(False)
+        scene.AddNode(tree)
+    return tree
 
 
 def create_folders(scene, patient: str, identifier: str) -> None:
