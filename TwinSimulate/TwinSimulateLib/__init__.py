@@ -1,0 +1,1 @@
+"""TwinSimulateLib: physiology on the image grid; every model is found through `TwinSimulateLib.registry`."""

@@ -1,0 +1,1 @@
+"""Calibration and ensembles over any model's few positive parameters."""

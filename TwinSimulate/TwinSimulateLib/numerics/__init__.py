@@ -1,0 +1,1 @@
+"""Solvers that know arrays and spacings, and nothing of patients."""
