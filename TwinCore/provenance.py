@@ -68,7 +68,9 @@ def as_json(value: Any, what: str) -> Any:
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise InvalidInput(f"{what} is a {type(value).__name__}, which a run's record cannot hold: use numbers, words, lists and mappings of them.")
+    raise InvalidInput(
+        f"{what} is a {type(value).__name__}, which a run's record cannot hold: use numbers, words, lists and mappings of them."
+    )
 
 
 def seeds(parameters: Mapping[str, Any]) -> dict[str, Any]:

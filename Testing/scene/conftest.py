@@ -61,7 +61,11 @@ def add_everything(run, image: Image) -> None:
     run.add_transform(GridTransform(displacement, grid), moving=source, fixed=source, name="Deformation")
     masks = {"tumour": image.array > 0.5, "oedema": image.array > 0}
     run.add_segmentation(Segmentation.from_masks(grid, masks, {"tumour": ("SCT", "4147007", "Mass")}), "Anatomy")
-    table = Table("Volumes", {"time": [0, 30], "volume": [8.0, 9.5], "scenario": ["none", "25 x 2 Gy"]}, {"time": "d", "volume": "mL"})
+    table = Table(
+        "Volumes",
+        {"time": [0, 30], "volume": [8.0, 9.5], "scenario": ["none", "25 x 2 Gy"]},
+        {"time": "d", "volume": "mL"},
+    )
     node = run.add_table(table)
     run.add_plot("Growth", node, "time", ["volume"])
     run.add_sequence([image.with_array(image.array + day, time=float(day)) for day in (0, 7, 30)], "Prediction")

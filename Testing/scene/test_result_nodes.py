@@ -19,7 +19,12 @@ from TwinCore.scene import (
 
 @pytest.fixture
 def table() -> Table:
-    columns = {"time": [0, 30, 60], "low": [1.0, 2.0, 3.0], "high": np.array([1.5, np.nan, 4.0]), "arm": ["none", "5 × 6 Gy", ""]}
+    columns = {
+        "time": [0, 30, 60],
+        "low": [1.0, 2.0, 3.0],
+        "high": np.array([1.5, np.nan, 4.0]),
+        "arm": ["none", "5 × 6 Gy", ""],
+    }
     return Table("Volumes", columns, {"time": "d", "low": "mL", "high": "mL"})
 
 
@@ -36,7 +41,10 @@ def test_table_round_trip(scene, table):
 def test_chart_draws_its_columns_and_names_their_units(scene, table):
     chart = plot_to_node("Growth", table_to_node(table, scene), "time", ["low", "high"], scene)
     assert chart.GetXAxisTitle() == "time (d)"
-    assert [chart.GetNthPlotSeriesNode(n).GetYColumnName() for n in range(chart.GetNumberOfPlotSeriesNodes())] == ["low", "high"]
+    assert [chart.GetNthPlotSeriesNode(n).GetYColumnName() for n in range(chart.GetNumberOfPlotSeriesNodes())] == [
+        "low",
+        "high",
+    ]
 
 
 def test_chart_of_a_missing_column_is_refused(scene, table):
@@ -65,7 +73,13 @@ def test_sequences_need_increasing_times(scene, image, times):
 
 def test_sequences_need_one_grid(scene, image):
     with pytest.raises(InvalidInput, match="on one grid"):
-        sequence_to_node([image.with_array(image.array, time=0.0), image.crop((0, 0, 0), (2, 2, 2)).with_array(image.array[:2, :2, :2], time=1.0)], scene)
+        sequence_to_node(
+            [
+                image.with_array(image.array, time=0.0),
+                image.crop((0, 0, 0), (2, 2, 2)).with_array(image.array[:2, :2, :2], time=1.0),
+            ],
+            scene,
+        )
 
 
 def test_model_round_trip(scene):

@@ -81,7 +81,9 @@ def test_the_record(twin, image):
     source = twin.node("image")
     with twin.run("TwinSegment", {"threshold": 0.41, "sampler_seed": 7, "box": (1, 2)}, [source]) as run:
         run.add_table(Table("t", {"x": [1]}))
-        run.record({"volume_ml": Quantity(np.float64(3.5), "mL"), "spread": Quantity(float("nan"), "1"), "verdict": "good"})
+        run.record(
+            {"volume_ml": Quantity(np.float64(3.5), "mL"), "spread": Quantity(float("nan"), "1"), "verdict": "good"}
+        )
         run.warn("coarse")
         run.warn("coarse")
     [record] = twin.provenance()
@@ -89,9 +91,15 @@ def test_the_record(twin, image):
     assert record["module"] == "TwinSegment"
     assert record["parameters"] == {"threshold": 0.41, "sampler_seed": 7, "box": [1, 2]}
     assert record["seeds"] == {"sampler_seed": 7}
-    assert record["inputs"] == [{"name": "SUV", "class": "vtkMRMLScalarVolumeNode", "role": "image", "sha256": hash_of(source)}]
+    assert record["inputs"] == [
+        {"name": "SUV", "class": "vtkMRMLScalarVolumeNode", "role": "image", "sha256": hash_of(source)}
+    ]
     assert [entry["name"] for entry in record["outputs"]] == ["t"]
-    assert record["results"] == {"volume_ml": {"value": 3.5, "unit": "mL"}, "spread": {"value": "nan", "unit": "1"}, "verdict": "good"}
+    assert record["results"] == {
+        "volume_ml": {"value": 3.5, "unit": "mL"},
+        "spread": {"value": "nan", "unit": "1"},
+        "verdict": "good",
+    }
     assert record["warnings"] == ["coarse"]
     assert {"DigitalTwin", "Python", "numpy", "slicer-core"} <= set(record["software"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", record["started"])
@@ -101,12 +109,18 @@ def test_two_equal_runs_differ_only_in_times_and_ids(twin, image, fill):
     for _ in range(2):
         with twin.run("TwinFusion", {"seed": 1}, twin.nodes("image")) as run:
             fill(run, image)
-    first, second = ({k: v for k, v in r.items() if k not in ("run", "started", "seconds", "part_seconds")} for r in twin.provenance())
+    first, second = (
+        {k: v for k, v in r.items() if k not in ("run", "started", "seconds", "part_seconds")}
+        for r in twin.provenance()
+    )
     assert first == second
 
 
 def test_the_hash_follows_values_and_place(scene, image):
-    nodes = [image_to_node(i, scene) for i in (image, image, image.with_array(image.array + 1), image.with_array(image.array, unit="Gy"))]
+    nodes = [
+        image_to_node(i, scene)
+        for i in (image, image, image.with_array(image.array + 1), image.with_array(image.array, unit="Gy"))
+    ]
     hashes = [hash_of(node) for node in nodes]
     assert hashes[0] == hashes[1] == hashes[3] != hashes[2]
     nodes[0].SetOrigin(0, 0, 0)

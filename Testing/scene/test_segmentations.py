@@ -10,8 +10,14 @@ from TwinCore.scene import image_to_node, node_to_segmentation, segmentation_to_
 @pytest.fixture
 def segmentation(grid) -> Segmentation:
     rng = np.random.default_rng(5)
-    masks = {"tumour": rng.random(grid.shape) > 0.7, "organ": rng.random(grid.shape) > 0.3, "nothing": np.zeros(grid.shape, bool)}
-    return Segmentation.from_masks(grid, masks, {"tumour": ("SCT", "4147007", "Mass"), "organ": ("SCT", "10200004", "Liver")})
+    masks = {
+        "tumour": rng.random(grid.shape) > 0.7,
+        "organ": rng.random(grid.shape) > 0.3,
+        "nothing": np.zeros(grid.shape, bool),
+    }
+    return Segmentation.from_masks(
+        grid, masks, {"tumour": ("SCT", "4147007", "Mass"), "organ": ("SCT", "10200004", "Liver")}
+    )
 
 
 def test_overlapping_segments_come_back_voxel_by_voxel(scene, segmentation):

@@ -23,7 +23,11 @@ def set_meaning(node, modality: str = "", unit: str = "1", time: str | float | N
 
 def meaning(node) -> dict:
     """Modality, unit and time of a node, as fields of `Image`; a node without a unit has numbers without one ("1")."""
-    return {"modality": node.GetAttribute(MODALITY) or "", "unit": node.GetAttribute(UNIT) or "1", "time": _time(node.GetAttribute(TIME))}
+    return {
+        "modality": node.GetAttribute(MODALITY) or "",
+        "unit": node.GetAttribute(UNIT) or "1",
+        "time": _time(node.GetAttribute(TIME)),
+    }
 
 
 def _time(text: str | None) -> str | float | None:

@@ -52,7 +52,9 @@ def mrml() -> ModuleType:
     try:
         import slicer
     except ImportError as error:
-        raise MissingPackage("slicer-core", "The MRML scene", "pip install 'digitaltwin[app]', or run inside 3D Slicer") from error
+        raise MissingPackage(
+            "slicer-core", "The MRML scene", "pip install 'digitaltwin[app]', or run inside 3D Slicer"
+        ) from error
     return slicer
 
 

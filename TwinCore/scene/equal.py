@@ -41,7 +41,9 @@ def _described(node) -> dict[str, Any]:
         "class": node.GetClassName(),
         "name": node.GetName(),
         "attributes": {name: node.GetAttribute(name) for name in sorted(node.GetAttributeNames())},
-        "references": {role: reference_ids(node, role) for role in sorted(roles) if node.GetNumberOfNodeReferences(role)},
+        "references": {
+            role: reference_ids(node, role) for role in sorted(roles) if node.GetNumberOfNodeReferences(role)
+        },
         "content": hash_of(node),
     }
 
@@ -93,8 +95,14 @@ def _transform(node) -> list:
 def _table(node) -> list:
     table = node.GetTable()
     columns = [table.GetColumn(number) for number in range(table.GetNumberOfColumns())]
-    cells = [str(column.GetVariantValue(row).ToString()) for column in columns for row in range(column.GetNumberOfValues())]
-    return [*(column.GetName() or "" for column in columns), *(node.GetColumnUnitLabel(c.GetName() or "") or "" for c in columns), *cells]
+    cells = [
+        str(column.GetVariantValue(row).ToString()) for column in columns for row in range(column.GetNumberOfValues())
+    ]
+    return [
+        *(column.GetName() or "" for column in columns),
+        *(node.GetColumnUnitLabel(c.GetName() or "") or "" for c in columns),
+        *cells,
+    ]
 
 
 def _model(node) -> list:
@@ -103,13 +111,19 @@ def _model(node) -> list:
     mesh = node.GetMesh()
     if mesh is None or mesh.GetPoints() is None:
         return []
-    cells = [] if node.GetPolyData() is None else [vtk_to_numpy(node.GetPolyData().GetPolys().GetConnectivityArray()).astype(np.int64)]
+    cells = (
+        []
+        if node.GetPolyData() is None
+        else [vtk_to_numpy(node.GetPolyData().GetPolys().GetConnectivityArray()).astype(np.int64)]
+    )
     return [vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float32), *cells]
 
 
 def _sequence(node) -> list:
     numbers = range(node.GetNumberOfDataNodes())
-    return [part for number in numbers for part in (node.GetNthIndexValue(number), hash_of(node.GetNthDataNode(number)))]
+    return [
+        part for number in numbers for part in (node.GetNthIndexValue(number), hash_of(node.GetNthDataNode(number)))
+    ]
 
 
 def _rounded(matrix: np.ndarray) -> np.ndarray:

@@ -25,7 +25,14 @@ def create_folders(scene, patient: str, identifier: str) -> None:
     """Make the twin's folders, under the patient's own item where the scene has one."""
     tree = hierarchy(scene)
     root = tree.GetSceneItemID()
-    of_patient = next((item for item in _children(tree, root) if tree.GetItemName(item) == patient and tree.GetItemLevel(item) == "Patient"), None)
+    of_patient = next(
+        (
+            item
+            for item in _children(tree, root)
+            if tree.GetItemName(item) == patient and tree.GetItemLevel(item) == "Patient"
+        ),
+        None,
+    )
     if of_patient is None:
         of_patient = tree.CreateSubjectItem(root, patient)
     folder = tree.CreateFolderItem(of_patient, TWIN_FOLDER)
@@ -69,7 +76,10 @@ def drop_item(scene, node) -> None:
 def layout(scene) -> dict[int, tuple[int, str]]:
     """Parent and name of every item."""
     tree = hierarchy(scene)
-    return {item: (tree.GetItemParent(item), tree.GetItemName(item)) for item in _children(tree, tree.GetSceneItemID(), recursive=True)}
+    return {
+        item: (tree.GetItemParent(item), tree.GetItemName(item))
+        for item in _children(tree, tree.GetSceneItemID(), recursive=True)
+    }
 
 
 def restore_layout(scene, before: dict[int, tuple[int, str]]) -> None:

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     )
 
 # Okabe and Ito's colour-blind-safe colours, for the lines of a chart.
-LINE_COLOURS = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0), (0.0, 0.62, 0.45), (0.80, 0.47, 0.65), (0.90, 0.62, 0.0), (0.34, 0.71, 0.91))
+LINE_COLOURS = (
+    (0.0, 0.45, 0.70),
+    (0.84, 0.37, 0.0),
+    (0.0, 0.62, 0.45),
+    (0.80, 0.47, 0.65),
+    (0.90, 0.62, 0.0),
+    (0.34, 0.71, 0.91),
+)
 
 
 def table_to_node(table: Table, scene, name: str = "") -> vtkMRMLTableNode:
@@ -64,14 +71,20 @@ def node_to_table(node: vtkMRMLTableNode) -> Table:
     for number in range(table.GetNumberOfColumns()):
         column = table.GetColumn(number)
         words = column.IsA("vtkStringArray")
-        columns[column.GetName()] = [column.GetValue(row) for row in range(column.GetNumberOfValues())] if words else vtk_to_numpy(column).copy()
+        columns[column.GetName()] = (
+            [column.GetValue(row) for row in range(column.GetNumberOfValues())]
+            if words
+            else vtk_to_numpy(column).copy()
+        )
         unit = node.GetColumnUnitLabel(column.GetName())
         if unit:
             units[column.GetName()] = unit
     return Table(node.GetName(), columns, units)
 
 
-def plot_to_node(title: str, table_node, x: str, ys: Sequence[str], scene, x_title: str = "", y_title: str = "") -> vtkMRMLPlotChartNode:
+def plot_to_node(
+    title: str, table_node, x: str, ys: Sequence[str], scene, x_title: str = "", y_title: str = ""
+) -> vtkMRMLPlotChartNode:
     """A new chart of columns `ys` of a table against its column `x`; axes are labelled with the columns' units.
 
     Raises
@@ -83,7 +96,9 @@ def plot_to_node(title: str, table_node, x: str, ys: Sequence[str], scene, x_tit
     names = [table.GetColumnName(number) for number in range(table.GetNumberOfColumns())]
     missing = [name for name in (x, *ys) if name not in names]
     if missing or not ys:
-        raise InvalidInput(f"Chart {title!r}: table {table_node.GetName()!r} has no column {missing}; its columns are {names}.")
+        raise InvalidInput(
+            f"Chart {title!r}: table {table_node.GetName()!r} has no column {missing}; its columns are {names}."
+        )
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", title)
     chart.SetTitle(title)
     chart.SetXAxisTitle(x_title or _labelled(table_node, x))
@@ -125,8 +140,14 @@ def model_to_node(points: np.ndarray, triangles: np.ndarray, scene, name: str = 
     from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 
     points, triangles = np.asarray(points, float), np.asarray(triangles, np.int64)
-    if points.shape[1:] != (3,) or triangles.shape[1:] != (3,) or (triangles.size and not 0 <= triangles.min() <= triangles.max() < len(points)):
-        raise InvalidInput(f"Surface {name!r} needs points (n, 3) and triangles (m, 3) between them, not {points.shape} and {triangles.shape}.")
+    if (
+        points.shape[1:] != (3,)
+        or triangles.shape[1:] != (3,)
+        or (triangles.size and not 0 <= triangles.min() <= triangles.max() < len(points))
+    ):
+        raise InvalidInput(
+            f"Surface {name!r} needs points (n, 3) and triangles (m, 3) between them, not {points.shape} and {triangles.shape}."
+        )
     place, cells, surface = vtkPoints(), vtkCellArray(), vtkPolyData()
     place.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
     cells.SetData(3, numpy_to_vtk(np.ascontiguousarray(triangles).ravel(), deep=True))
@@ -163,7 +184,9 @@ def text_to_node(text: str, scene, name: str = "Text") -> vtkMRMLTextNode:
     return node
 
 
-def sequence_to_node(images: Sequence[Image], scene, name: str = "Sequence") -> tuple[vtkMRMLSequenceNode, vtkMRMLSequenceBrowserNode]:
+def sequence_to_node(
+    images: Sequence[Image], scene, name: str = "Sequence"
+) -> tuple[vtkMRMLSequenceNode, vtkMRMLSequenceBrowserNode]:
     """A new sequence of images on one grid, indexed by their time in days, and the browser that plays it.
 
     Raises
@@ -203,7 +226,9 @@ def node_to_sequence(node: vtkMRMLSequenceNode) -> list[Image]:
     for number in range(node.GetNumberOfDataNodes()):
         image = node_to_image(node.GetNthDataNode(number))
         shared = meaning(node)
-        images.append(replace(image, **{**shared, "time": float(node.GetNthIndexValue(number)), "name": node.GetName()}))
+        images.append(
+            replace(image, **{**shared, "time": float(node.GetNthIndexValue(number)), "name": node.GetName()})
+        )
     return images
 
 
@@ -212,5 +237,3 @@ def text_of(node: vtkMRMLTextNode) -> str:
     if node is None or not node.IsA("vtkMRMLTextNode"):
         raise InvalidInput(f"{describe(node)} is not a text.")
     return node.GetText() or ""
-
-

@@ -98,7 +98,13 @@ class Run:
         """The anatomy, role `segmentation`."""
         return self._add(segmentation_to_node(segmentation, self.twin.scene, name), "segmentation")
 
-    def add_transform(self, transform: Transform, moving: vtkMRMLNode | None = None, fixed: vtkMRMLNode | None = None, name: str = "Transform") -> vtkMRMLNode:
+    def add_transform(
+        self,
+        transform: Transform,
+        moving: vtkMRMLNode | None = None,
+        fixed: vtkMRMLNode | None = None,
+        name: str = "Transform",
+    ) -> vtkMRMLNode:
         """A move image -> reference, role `transform`, that knows its moving and fixed volume."""
         node = transform_to_node(transform, self.twin.scene, name)
         for role, volume in ((node.GetMovingNodeReferenceRole(), moving), (node.GetFixedNodeReferenceRole(), fixed)):
@@ -110,7 +116,9 @@ class Run:
         """Numbers with their units, role `table`."""
         return self._add(table_to_node(table, self.twin.scene, name), "table")
 
-    def add_plot(self, title: str, table_node: vtkMRMLNode, x: str, ys: Sequence[str], x_title: str = "", y_title: str = "") -> vtkMRMLNode:
+    def add_plot(
+        self, title: str, table_node: vtkMRMLNode, x: str, ys: Sequence[str], x_title: str = "", y_title: str = ""
+    ) -> vtkMRMLNode:
         """A chart of columns of a table node, role `plot`."""
         return self._add(plot_to_node(title, table_node, x, ys, self.twin.scene, x_title, y_title), "plot")
 
@@ -178,5 +186,9 @@ def describe_for_record(node) -> dict[str, str]:
     """A node's name, class, role and content hash, as the provenance record lists it; `InvalidInput` if it is in no scene."""
     if node is None or node.GetScene() is None:
         raise InvalidInput(f"{describe(node)} is not in the scene, so it cannot be an input of a run.")
-    return {"name": node.GetName(), "class": node.GetClassName(), "role": node.GetAttribute(ROLE) or "", "sha256": hash_of(node)}
-
+    return {
+        "name": node.GetName(),
+        "class": node.GetClassName(),
+        "role": node.GetAttribute(ROLE) or "",
+        "sha256": hash_of(node),
+    }

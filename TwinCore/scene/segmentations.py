@@ -20,6 +20,8 @@ LABELMAP = "Binary labelmap"
 TERMINOLOGY = "Segmentation category and type - DICOM master list"
 # Category of a type that Slicer's terminologies do not list.
 ANATOMICAL_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
+# What MRML says of every segment that nobody has coded.
+UNCODED = ("SCT", "85756007", "Tissue")
 
 
 def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segmentation") -> vtkMRMLSegmentationNode:
@@ -37,7 +39,6 @@ def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segment
         item.SetColor(*segment.colour)
         item.SetLabelValue(segment.value)
         item.AddRepresentation(LABELMAP, labelmaps[segment.layer])
-        item.RemoveTag(slicer.vtkSegment.GetTerminologyEntryTagName())  # MRML's default says "Tissue" of everything
         if segment.code is not None:
             item.SetTerminology(_terminology(segment.code))
         target.AddSegment(item, target.GenerateUniqueSegmentID(segment.name))
@@ -77,7 +78,9 @@ def segmentation_of(node) -> Segmentation:
     for identifier in source.GetSegmentIDs():
         item = source.GetSegment(identifier)
         layer = source.GetLayerIndex(identifier, LABELMAP)
-        segments.append(Segment(item.GetName(), layer, item.GetLabelValue(), item.GetColor(), _code(item.GetTerminology())))
+        segments.append(
+            Segment(item.GetName(), layer, item.GetLabelValue(), item.GetColor(), _code(item.GetTerminology()))
+        )
     return Segmentation(grid, tuple(layers), tuple(segments))
 
 
@@ -104,7 +107,9 @@ def _with_labelmaps(node):
         copy.DeepCopy(source)
         source = copy
         if not source.CreateRepresentation(LABELMAP):
-            raise InvalidInput(f"The segments of {node.GetName()!r} cannot be turned into voxels: give it a reference volume in Slicer's Segmentations module.")
+            raise InvalidInput(
+                f"The segments of {node.GetName()!r} cannot be turned into voxels: give it a reference volume in Slicer's Segmentations module."
+            )
     return source
 
 
@@ -113,7 +118,9 @@ def _geometry_of(source) -> str:
 
     slicer = mrml()
     reference = source.GetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
-    return reference or source.DetermineCommonLabelmapGeometry(slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, vtkStringArray())
+    return reference or source.DetermineCommonLabelmapGeometry(
+        slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, vtkStringArray()
+    )
 
 
 def _grid_of(geometry) -> Grid:
@@ -162,6 +169,7 @@ def _category(code: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 def _code(terminology: str) -> tuple[str, str, str] | None:
+    """The coded type of a serialised terminology entry; none for MRML's default."""
     parts = terminology.split("~")
     code = tuple(parts[2].split("^")) if len(parts) > 2 else ()
-    return (code[0], code[1], code[2]) if len(code) == 3 and code[1] else None
+    return (code[0], code[1], code[2]) if len(code) == 3 and code[1] and code != UNCODED else None

@@ -42,7 +42,9 @@ def save(scene_or_twin, path: str | Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
             if not scene.WriteToMRB(draft.as_posix(), None, messages) or not draft.is_file():
-                raise InvalidInput(f"The scene could not be saved to {str(path)!r}: {messages.GetAllMessagesAsString() or 'is the disk full?'}")
+                raise InvalidInput(
+                    f"The scene could not be saved to {str(path)!r}: {messages.GetAllMessagesAsString() or 'is the disk full?'}"
+                )
             os.replace(draft, path)
     except OSError as error:
         raise InvalidInput(f"The scene could not be saved to {str(path)!r}: {error.strerror or error}.") from error
@@ -77,7 +79,9 @@ def load(path: str | Path, scene=None, limit_bytes: int | None = None) -> list[T
         _unpack(path, Path(folder), limit)
         found = sorted(Path(folder).glob("*/*.mrml")) or sorted(Path(folder).glob("*.mrml"))
         if len(found) != 1:
-            raise InvalidInput(f"{path.name!r} is not a scene bundle: it holds {len(found)} .mrml files, where one is expected.")
+            raise InvalidInput(
+                f"{path.name!r} is not a scene bundle: it holds {len(found)} .mrml files, where one is expected."
+            )
         _check_paths(found[0], path.name)
         _check_volumes(Path(folder), path.name, limit)
         return _import(scene, found[0], path.name)
@@ -97,7 +101,9 @@ def _import(scene, description: Path, name: str) -> list[Twin]:
     new = before.made()
     if not complete:
         before.restore()
-        raise InvalidInput(f"{name!r} could not be read: {messages.GetAllMessagesAsString() or 'its description is damaged'}.")
+        raise InvalidInput(
+            f"{name!r} could not be read: {messages.GetAllMessagesAsString() or 'its description is damaged'}."
+        )
     return [Twin(node) for node in new if is_twin(node)]
 
 
@@ -124,10 +130,14 @@ def _check_members(members: list[zipfile.ZipInfo], name: str, limit: int) -> Non
     if len(members) > MAX_MEMBERS:
         raise InvalidInput(f"{name!r} holds {len(members)} files, more than the {MAX_MEMBERS} that a scene may have.")
     if size > limit:
-        raise InvalidInput(f"{name!r} would unpack to {size / GIGABYTE:.2f} GB, more than the {limit / GIGABYTE:.2f} GB accepted here.")
+        raise InvalidInput(
+            f"{name!r} would unpack to {size / GIGABYTE:.2f} GB, more than the {limit / GIGABYTE:.2f} GB accepted here."
+        )
     for member in members:
         if _leaves_folder(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
-            raise InvalidInput(f"{name!r} is refused: its member {member.filename!r} would be written outside the folder it is unpacked to.")
+            raise InvalidInput(
+                f"{name!r} is refused: its member {member.filename!r} would be written outside the folder it is unpacked to."
+            )
 
 
 def _check_paths(description: Path, name: str) -> None:
@@ -136,7 +146,9 @@ def _check_paths(description: Path, name: str) -> None:
         for _, element in ElementTree.iterparse(description):
             for key, value in element.attrib.items():
                 if _PATHS.match(key) and value and (_leaves_folder(value) or key.startswith("uri")):
-                    raise InvalidInput(f"{name!r} is refused: a node names {value!r}, which is not a file of the bundle.")
+                    raise InvalidInput(
+                        f"{name!r} is refused: a node names {value!r}, which is not a file of the bundle."
+                    )
     except ElementTree.ParseError as error:
         raise InvalidInput(f"{name!r} is not a complete scene bundle: its description is damaged ({error}).") from error
 
@@ -152,7 +164,9 @@ def _check_volumes(folder: Path, name: str, limit: int) -> None:
             wide = re.search(r"^type: *(double|.*long|u?int64)", header, re.MULTILINE)
             size += math.prod(map(int, sizes[1].split())) * (8 if wide else 1) if sizes else 0
     if size > limit:
-        raise InvalidInput(f"{name!r} announces volumes of at least {size / GIGABYTE:.2f} GB, more than the {limit / GIGABYTE:.2f} GB accepted here.")
+        raise InvalidInput(
+            f"{name!r} announces volumes of at least {size / GIGABYTE:.2f} GB, more than the {limit / GIGABYTE:.2f} GB accepted here."
+        )
 
 
 def _leaves_folder(name: str) -> bool:

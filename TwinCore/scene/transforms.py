@@ -65,7 +65,9 @@ def node_to_transform(node: vtkMRMLTransformNode, grid: Grid | None = None) -> T
     if own is not None and node.GetParentTransformNode() is None:
         return own
     if grid is None:
-        raise InvalidInput(f"Transform {node.GetName()!r} is not linear and not a displacement grid: name the grid to sample it on.")
+        raise InvalidInput(
+            f"Transform {node.GetName()!r} is not linear and not a displacement grid: name the grid to sample it on."
+        )
     pull = vtkGeneralTransform()
     node.GetTransformFromWorld(pull)
     return _sampled(pull, grid)

@@ -63,7 +63,9 @@ class Twin:
 
     def __init__(self, node: vtkMRMLScriptedModuleNode):
         if not is_twin(node) or node.GetScene() is None:
-            raise InvalidInput(f"{describe(node)} is not the node of a digital twin in a scene: make one with Twin.create.")
+            raise InvalidInput(
+                f"{describe(node)} is not the node of a digital twin in a scene: make one with Twin.create."
+            )
         self.mrml_node = node
 
     @classmethod
@@ -83,7 +85,10 @@ class Twin:
     def all(cls, scene: vtkMRMLScene | None = None) -> list[Twin]:
         """The twins of a scene, in the order of their making."""
         scene = scene or boot()
-        nodes = (scene.GetNthNodeByClass(n, "vtkMRMLScriptedModuleNode") for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")))
+        nodes = (
+            scene.GetNthNodeByClass(n, "vtkMRMLScriptedModuleNode")
+            for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode"))
+        )
         return [cls(node) for node in nodes if is_twin(node)]
 
     def __eq__(self, other: object) -> bool:
@@ -97,7 +102,9 @@ class Twin:
         """The scene that holds the twin; `InvalidInput` once it has been closed."""
         scene = self.mrml_node.GetScene()
         if scene is None:
-            raise InvalidInput(f"The twin of {self.patient!r} is no longer in the scene: it was deleted, or the scene was closed.")
+            raise InvalidInput(
+                f"The twin of {self.patient!r} is no longer in the scene: it was deleted, or the scene was closed."
+            )
         return scene
 
     @property
@@ -112,7 +119,9 @@ class Twin:
     def nodes(self, role: str) -> list[vtkMRMLNode]:
         """Nodes of the twin in a role: results of the newest run first, inputs in the order in which they came."""
         check_role(role)
-        nodes = (self.mrml_node.GetNthNodeReference(role, n) for n in range(self.mrml_node.GetNumberOfNodeReferences(role)))
+        nodes = (
+            self.mrml_node.GetNthNodeReference(role, n) for n in range(self.mrml_node.GetNumberOfNodeReferences(role))
+        )
         return [node for node in nodes if node is not None]
 
     def node(self, role: str) -> vtkMRMLNode:
@@ -127,7 +136,9 @@ class Twin:
         check_role(role)
         set_references(self.mrml_node, role, ids)
 
-    def adopt(self, node: vtkMRMLNode, modality: str, unit: str, time: str | float | None = None, reference: bool = False) -> None:
+    def adopt(
+        self, node: vtkMRMLNode, modality: str, unit: str, time: str | float | None = None, reference: bool = False
+    ) -> None:
         """Take a volume of the user's as an input image of the twin; nothing of it changes but its DigitalTwin attributes.
 
         A node that a run has made becomes the user's: reverting the run leaves it.
@@ -216,11 +227,15 @@ class Twin:
 
 def is_twin(node) -> bool:
     """Whether a node is the node of a twin."""
-    return node is not None and node.IsA("vtkMRMLScriptedModuleNode") and node.GetModuleName() == NAME and bool(node.GetAttribute(TWIN))
+    return (
+        node is not None
+        and node.IsA("vtkMRMLScriptedModuleNode")
+        and node.GetModuleName() == NAME
+        and bool(node.GetAttribute(TWIN))
+    )
 
 
 def check_role(role: str) -> None:
     """`InvalidInput` unless the role is one of those of the twin."""
     if role not in ROLES:
         raise InvalidInput(f"{role!r} is not a role of the twin; there are: {', '.join(ROLES)}.")
-

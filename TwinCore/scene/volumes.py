@@ -96,7 +96,9 @@ def storable(array: np.ndarray, name: str) -> np.ndarray:
     if -(2**31) <= low and high < 2**31:
         return array.astype(np.int32)
     if max(-low, high) > 2**53:
-        raise InvalidInput(f"Image {name!r} holds integers up to {max(-low, high)}, more than a volume can store exactly (2^53).")
+        raise InvalidInput(
+            f"Image {name!r} holds integers up to {max(-low, high)}, more than a volume can store exactly (2^53)."
+        )
     return array.astype(np.float64)
 
 
