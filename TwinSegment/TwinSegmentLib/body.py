@@ -13,8 +13,8 @@ from TwinCore.itk import to_sitk
 def body(image: Image) -> np.ndarray:
     """The largest connected region brighter than the background, its inside filled.
 
-    CT: above -300 HU. Other modalities: Otsu's threshold on the smoothed image, of which a hot tumour or organ is first clipped
-    at the 90th percentile so that it does not take the threshold away from the skin.
+    CT: above -300 HU. Other modalities: Otsu's threshold on the smoothed image, first clipped at its 90th percentile so
+    that a hot tumour or organ does not take the threshold away from the skin.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Tissue classes of a brain MR without any training: a hidden Markov random field fitted by expectation maximisation.
+"""Tissue classes of a brain MR without any training, by a hidden Markov random field.
 
-The method is that of Zhang, Brady, Smith 2001 (IEEE Trans Med Imaging 20:45): each class is a Gaussian in intensity, and
-neighbouring voxels prefer the same class; class posteriors are updated by mean field.
+Fitted by expectation maximisation as in Zhang, Brady, Smith 2001 (IEEE Trans Med Imaging 20:45): each class is a
+Gaussian in intensity, and neighbouring voxels prefer the same class; class posteriors are updated by mean field.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def brain_tissue(
     brain : bool array, shape (k, j, i)
         The voxels to classify.
     exclude : bool array, shape (k, j, i), optional
-        Voxels whose intensity is abnormal (a lesion): they do not shape the classes, and are classified by what surrounds them.
+        Voxels of abnormal intensity (a lesion): they do not shape the classes, and take the class of their neighbours.
     job : Job, optional
 
     Returns
@@ -51,7 +51,9 @@ def brain_tissue(
     """
     job = job or Job()
     if np.count_nonzero(brain) < 1000:
-        raise InvalidInput(f"The brain mask of {t1.name!r} has {np.count_nonzero(brain)} voxels: too few for tissue classes.")
+        raise InvalidInput(
+            f"The brain mask of {t1.name!r} has {np.count_nonzero(brain)} voxels: too few for tissue classes."
+        )
     low, high = bounding_box(brain, 1)
     box = tuple(slice(a, b) for a, b in zip(low, high))
     inside = brain[box]
@@ -76,7 +78,7 @@ def brain_tissue(
 
 
 def _start(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of three classes by k-means on the intensities, from their 10th, 50th and 90th percentiles."""
+    """Means and deviations of three classes by k-means, started from three percentiles."""
     means = np.percentile(values, (10.0, 50.0, 90.0))
     for _ in range(50):
         nearest = np.abs(values[:, None] - means).argmin(1)
@@ -94,4 +96,4 @@ def _likelihood(values: np.ndarray, means: np.ndarray, sds: np.ndarray, inside: 
 
 
 def _normalised(weights: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    return np.where(inside, weights / weights.sum(0), 0.0).astype(np.float32)
+    return np.where(inside, weights / np.maximum(weights.sum(0), 1e-30), 0.0).astype(np.float32)

@@ -23,7 +23,10 @@ def segment_table(segmentation: Segmentation, images: Sequence[Image]) -> Table:
     Table
         One row a segment; empty segments have NaN where there is nothing to measure.
     """
-    columns: dict[str, list] = {"segment": segmentation.names, "volume": [segmentation.volume_ml(n) for n in segmentation.names]}
+    columns: dict[str, list] = {
+        "segment": segmentation.names,
+        "volume": [segmentation.volume_ml(n) for n in segmentation.names],
+    }
     units = {"volume": "mL"}
     for image in images:
         inside = [image.array[segmentation.mask(name)] for name in segmentation.names]

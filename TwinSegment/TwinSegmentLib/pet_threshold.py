@@ -52,6 +52,8 @@ def pet_tumour(suv: Image, search: np.ndarray, rule: str = "41 % of maximum") ->
     hottest = np.unravel_index(values.argmax(), values.shape)
     threshold = float(rule.split()[1]) if rule.startswith("SUV") else float(rule.split()[0]) / 100.0 * values[hottest]
     if values[hottest] < threshold or values[hottest] <= 0:
-        raise InvalidInput(f"Nothing in the search region reaches {threshold:.3g} g/mL: its maximum is {values[hottest]:.3g}.")
+        raise InvalidInput(
+            f"Nothing in the search region reaches {threshold:.3g} g/mL: its maximum is {values[hottest]:.3g}."
+        )
     labels, _ = ndimage.label(values >= threshold, ndimage.generate_binary_structure(3, 3))
     return ndimage.binary_fill_holes(labels == labels[hottest])
