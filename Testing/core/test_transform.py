@@ -1,0 +1,115 @@
+"""Transforms and resampling, against scipy's interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from TwinCore import Grid, GridTransform, Image, InvalidInput, LinearTransform, resample
+
+RNG = np.random.default_rng(7)
+
+
+def oblique_grid(shape, spacing, origin, seed) -> Grid:
+    rng = np.random.default_rng(seed)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * spacing
+    grid = Grid(shape, matrix)
+    matrix[:3, 3] = np.asarray(origin, float) - grid.centre
+    return Grid(shape, matrix)
+
+
+def affine(seed=0) -> LinearTransform:
+    rng = np.random.default_rng(seed)
+    matrix = np.eye(4)
+    matrix[:3, :3] += rng.normal(0, 0.1, (3, 3))
+    matrix[:3, 3] = rng.normal(0, 4, 3)
+    return LinearTransform(matrix)
+
+
+def voxel_centres(grid: Grid) -> np.ndarray:
+    return grid.to_ras(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
+
+
+SOURCE = oblique_grid((18, 20, 22), [1.5, 2.0, 2.5], (10, -20, 30), 1)
+TARGET = oblique_grid((12, 13, 14), [2.0, 1.5, 1.2], (11, -18, 29), 2)
+IMAGE = Image(RNG.normal(size=SOURCE.shape), SOURCE, "MR", time="2021-01-01", name="T1")
+
+
+@pytest.mark.parametrize(("interpolation", "order"), [("nearest", 0), ("linear", 1), ("cubic", 3)])
+@pytest.mark.parametrize("transform", [None, affine(3)])
+def test_resampling_agrees_with_scipy(interpolation, order, transform):
+    points = voxel_centres(TARGET) if transform is None else transform.pull(voxel_centres(TARGET))
+    kji = np.moveaxis(SOURCE.to_ijk(points)[..., ::-1], -1, 0)
+    expected = map_coordinates(IMAGE.array, kji, order=order, mode="mirror")
+    inside = np.all((kji > 0.01) & (kji < np.array(SOURCE.shape).reshape(3, 1, 1, 1) - 1.01), axis=0)
+    ours = resample(IMAGE, TARGET, transform, interpolation)
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(ours.array[inside], expected[inside], atol=1e-6)
+    assert (ours.modality, ours.time, ours.name, ours.grid) == ("MR", "2021-01-01", "T1", TARGET)
+
+
+def test_outside_is_the_fill_value():
+    far = Grid.isotropic((3, 3, 3), 1.0, (5000, 0, 0))
+    assert (resample(IMAGE, far, fill=-1000).array == -1000).all()
+
+
+def test_kinds_of_numbers():
+    labels = Image(RNG.integers(0, 90, SOURCE.shape).astype(np.uint8), SOURCE)
+    assert resample(labels, TARGET, interpolation="nearest").array.dtype == np.uint8
+    assert resample(labels, TARGET).array.dtype == np.float32
+    assert resample(IMAGE, TARGET).array.dtype == np.float64
+    vectors = Image(RNG.normal(size=(*SOURCE.shape, 3)), SOURCE)
+    np.testing.assert_allclose(resample(vectors, SOURCE).array, vectors.array)
+    with pytest.raises(InvalidInput, match="'sinc' is not one of"):
+        resample(IMAGE, TARGET, interpolation="sinc")
+
+
+def test_push_and_pull_undo_each_other():
+    move, points = affine(5), RNG.normal(0, 100, (4, 5, 3))
+    np.testing.assert_allclose(move.pull(move.push(points)), points)
+    np.testing.assert_allclose(move.inverse().push(points), move.pull(points))
+    np.testing.assert_allclose(move.then(affine(6)).push(points), affine(6).push(move.push(points)))
+    np.testing.assert_array_equal(LinearTransform.identity().push(points), points)
+
+
+@pytest.mark.parametrize("matrix", [np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(3)])
+def test_impossible_linear_transforms(matrix):
+    with pytest.raises(InvalidInput, match="finite, invertible"):
+        LinearTransform(matrix)
+
+
+def test_a_moved_image_lies_where_its_points_were_pushed():
+    """A blob at x in the image is seen at push(x) in the reference."""
+    grid = Grid.isotropic((40, 40, 40), 2.0, (-39, -39, -39))
+    at = np.array([8.0, -6.0, 4.0])
+    blob = Image(np.exp(-np.sum((voxel_centres(grid) - at) ** 2, axis=-1) / 50), grid)
+    move = affine(8)
+    seen = resample(blob, grid, move).array
+    brightest = grid.to_ras(np.array(np.unravel_index(seen.argmax(), seen.shape))[::-1])
+    assert np.linalg.norm(brightest - move.push(at)) < 2.0
+
+
+def test_a_grid_transform_pulls_by_its_displacement():
+    field = oblique_grid((6, 7, 8), [4.0, 5.0, 6.0], (10, -20, 30), 4)
+    displacement = RNG.normal(size=(*field.shape, 3))
+    transform = GridTransform(displacement, field)
+    ijk = RNG.uniform(0.1, 4.9, (50, 3))
+    expected = np.stack([map_coordinates(displacement[..., c], ijk[:, ::-1].T, order=1) for c in range(3)], axis=-1)
+    np.testing.assert_allclose(transform.pull(field.to_ras(ijk)), field.to_ras(ijk) + expected, atol=1e-5)
+    far = field.to_ras([[99.0, 0, 0]])
+    np.testing.assert_allclose(transform.pull(far), far)
+    with pytest.raises(InvalidInput, match="finite displacement"):
+        GridTransform(displacement[..., :2], field)
+    with pytest.raises(InvalidInput, match="finite displacement"):
+        GridTransform(displacement * np.nan, field)
+
+
+def test_a_constant_displacement_is_a_translation():
+    shift = np.array([3.0, -2.0, 1.0])
+    box = Grid.isotropic((60, 60, 60), 2.0, TARGET.centre - 59)
+    bent = resample(IMAGE, TARGET, GridTransform(np.broadcast_to(shift, (*box.shape, 3)).copy(), box))
+    matrix = np.eye(4)
+    matrix[:3, 3] = -shift
+    np.testing.assert_allclose(bent.array, resample(IMAGE, TARGET, LinearTransform(matrix)).array, atol=1e-6)
