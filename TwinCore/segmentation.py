@@ -86,19 +86,17 @@ class Segmentation:
     ) -> Segmentation:
         """Segments from boolean arrays by name; segments that overlap go to different layers."""
         layers: list[np.ndarray] = []
-        segments: list[Segment] = []
+        held: list[int] = []  # how many segments each layer holds; a byte can tell 255 apart
+        segments = []
         for number, (name, mask) in enumerate(masks.items()):
             mask = np.asarray(mask) > 0
-            at = next(
-                (n for n, layer in enumerate(layers) if not (layer[mask] > 0).any() and layer.max() < 255), len(layers)
-            )
+            at = next((n for n, layer in enumerate(layers) if held[n] < 255 and not layer[mask].any()), len(layers))
             if at == len(layers):
                 layers.append(np.zeros(grid.shape, np.uint8))
-            value = int(layers[at].max()) + 1
-            if any(s.layer == at and s.value >= value for s in segments):
-                value = max(s.value for s in segments if s.layer == at) + 1
-            layers[at][mask] = value
-            segments.append(Segment(name, at, value, PALETTE[number % len(PALETTE)], (codes or {}).get(name)))
+                held.append(0)
+            held[at] += 1
+            layers[at][mask] = held[at]
+            segments.append(Segment(name, at, held[at], PALETTE[number % len(PALETTE)], (codes or {}).get(name)))
         return cls(grid, tuple(layers), tuple(segments))
 
     @property
