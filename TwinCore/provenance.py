@@ -69,7 +69,8 @@ def as_json(value: Any, what: str) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise InvalidInput(
-        f"{what} is a {type(value).__name__}, which a run's record cannot hold: use numbers, words, lists and mappings of them."
+        f"{what} is a {type(value).__name__}, which a run's record cannot hold: "
+        "use numbers, words, lists and mappings of them."
     )
 
 
@@ -90,7 +91,7 @@ def record(
     seconds: float,
     part_seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """One run's provenance, ready for JSON; two equal runs differ only under `run`, `started`, `seconds` and `part_seconds`."""
+    """One run's provenance for JSON; equal runs differ only in `run`, `started`, `seconds` and `part_seconds`."""
     return {
         "run": run,
         "module": module,

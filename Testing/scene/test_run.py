@@ -12,11 +12,16 @@ from TwinCore.scene import Twin, hash_of, image_to_node, save, snapshot
 @pytest.mark.parametrize("error", [ValueError, JobCancelled, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_scene_as_before(scene, twin, image, error, fill):
     before = snapshot(scene)
-    with pytest.raises(error), twin.run("TwinFusion", {}, twin.nodes("image")) as run:
-        fill(run, image)
-        twin.adopt(twin.node("image"), "CT", "[hnsf'U]")
-        assert snapshot(scene) != before
-        raise error("stop")
+
+    def work():
+        with twin.run("TwinFusion", {}, twin.nodes("image")) as run:
+            fill(run, image)
+            twin.adopt(twin.node("image"), "CT", "[hnsf'U]")
+            assert snapshot(scene) != before
+            raise error("stop")
+
+    with pytest.raises(error):
+        work()
     assert snapshot(scene) == before
 
 
@@ -24,9 +29,14 @@ def test_an_exception_in_a_second_run_leaves_the_first(scene, twin, image, fill)
     with twin.run("TwinFusion", {}) as run:
         fill(run, image)
     before = snapshot(scene)
-    with pytest.raises(ValueError, match="stop"), twin.run("TwinSegment", {}) as run:
-        fill(run, image)
-        raise ValueError("stop")
+
+    def work():
+        with twin.run("TwinSegment", {}) as run:
+            fill(run, image)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        work()
     assert snapshot(scene) == before
 
 
@@ -49,9 +59,14 @@ def test_moved_and_renamed_items_are_put_back(scene, twin, image):
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     item = tree.GetItemByDataNode(twin.node("image"))
     before = snapshot(scene)
-    with pytest.raises(ValueError, match="stop"), twin.run("TwinFusion", {}):
-        tree.SetItemParent(item, tree.GetSceneItemID())
-        raise ValueError("stop")
+
+    def work():
+        with twin.run("TwinFusion", {}):
+            tree.SetItemParent(item, tree.GetSceneItemID())
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        work()
     assert snapshot(scene) == before
 
 

@@ -35,7 +35,8 @@ twins = load(sys.argv[1])
 described = describe(twins[0])
 while twins[0].nodes("run"):
     twins[0].revert_last_run()
-left = sorted(n["class"] for n in snapshot(scene)["nodes"].values() if n["class"].endswith(("VolumeNode", "TransformNode", "SequenceNode", "TextNode")))
+kinds = ("VolumeNode", "TransformNode", "SequenceNode", "TextNode")
+left = sorted(n["class"] for n in snapshot(scene)["nodes"].values() if n["class"].endswith(kinds))
 print(json.dumps({"patients": [t.patient for t in twins], "twin": described, "left": left}))
 """
 
@@ -165,7 +166,8 @@ def bundle(path: Path, members: dict[str, bytes]) -> Path:
 
 def described(**attributes: str) -> bytes:
     written = " ".join(f'{name}="{value}"' for name, value in attributes.items())
-    return f'<MRML version="Slicer4.4.0"><VolumeArchetypeStorage id="vtkMRMLVolumeArchetypeStorageNode1" {written}></VolumeArchetypeStorage></MRML>'.encode()
+    kind = "VolumeArchetypeStorage"
+    return f'<MRML version="Slicer4.4.0"><{kind} id="vtkMRML{kind}Node1" {written}></{kind}></MRML>'.encode()
 
 
 HOSTILE = {

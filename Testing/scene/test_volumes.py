@@ -26,7 +26,7 @@ def random_image(seed: int, channels: int = 0) -> Image:
 
 
 def values_at(grid: Grid, image: Image) -> np.ndarray:
-    """The image's values at the voxels of a grid that has the same places, perhaps in another order: MRML's reader turns left-handed grids round."""
+    """The image's values in the order of another grid of the same places: MRML's reader turns left-handed grids."""
     ijk = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")[::-1], axis=-1)
     exact = image.grid.to_ijk(grid.to_ras(ijk))
     i, j, k = np.moveaxis(np.round(exact).astype(int), -1, 0)

@@ -15,7 +15,7 @@ _readers: ContextVar[tuple[list, ...]] = ContextVar("nodes_read", default=())
 
 
 def set_meaning(node, modality: str = "", unit: str = "1", time: str | float | None = None) -> None:
-    """Write modality (DICOM code), unit (UCUM) and time (ISO date, or days from the reference scan) into a node's attributes."""
+    """Write modality (DICOM code), unit (UCUM) and time (ISO date, or days from the reference scan) into attributes."""
     node.SetAttribute(MODALITY, modality or None)
     node.SetAttribute(UNIT, unit)
     node.SetAttribute(TIME, None if time is None else time if isinstance(time, str) else repr(float(time)))
@@ -69,8 +69,8 @@ def world_matrix(node):
     parent = node.GetParentTransformNode()
     if parent is not None and not parent.IsTransformToWorldLinear():
         raise InvalidInput(
-            f"{node.GetName()!r} lies under the non-linear transform {parent.GetName()!r}, which its voxels cannot follow as they "
-            "are: harden the transform on a copy, or take the node out of the transform."
+            f"{node.GetName()!r} lies under the non-linear transform {parent.GetName()!r}, which its voxels "
+            "cannot follow as they are: harden the transform on a copy, or take the node out of the transform."
         )
     mrml().vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, matrix)
     return to_array(matrix)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingPackage
 
@@ -81,7 +81,7 @@ def new_scene() -> vtkMRMLScene:
     return scene
 
 
-def _boot_headless(slicer: ModuleType) -> None:
+def _boot_headless(slicer: Any) -> None:
     from vtkmodules.vtkCommonCore import vtkCollection
 
     _quieten_vtk()

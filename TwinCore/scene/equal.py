@@ -13,10 +13,10 @@ from .state import reference_ids
 
 
 def hash_of(node) -> str:
-    """SHA-256 of what a node holds (values and geometry, not its name or display); "" for a node without content of its own.
+    """SHA-256 of what a node holds (values and geometry, not its name or display); "" for one without content.
 
-    The parent transform is not part of it. A segmentation is hashed segment by segment, so that it makes no difference in which
-    layers they are kept.
+    The parent transform is not part of it. A segmentation is hashed segment by segment, so that it makes no
+    difference in which layers they are kept.
     """
     for kind, parts in _PARTS.items():
         if node.IsA(kind):

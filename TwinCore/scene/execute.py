@@ -55,10 +55,12 @@ class PolledExecution:
         self._pending = pending
         self._polled = PolledRun(pending.compute, observer)
         self._outcome: Callable[[], Run] | None = None
+        self._writing = False  # a timer may fire again while nodes are being added
 
     def poll(self) -> bool:
         """Deliver progress; once the computation has ended, write its answer into the scene and say True."""
-        if self._outcome is None and self._polled.poll():
+        if self._outcome is None and not self._writing and self._polled.poll():
+            self._writing = True
             try:
                 run = self._pending.write(self._polled.result())
             except BaseException as error:  # kept for whoever asks for the result

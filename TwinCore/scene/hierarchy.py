@@ -66,7 +66,7 @@ def place(scene, node, parent: int, folder: str | None) -> None:
 
 
 def drop_item(scene, node) -> None:
-    """Take a node's item, and those of its parts, out of the hierarchy; the desktop does so by itself, slicer-core does not."""
+    """Take a node's item, and those of its parts, out of the hierarchy: slicer-core does not by itself."""
     tree = hierarchy(scene)
     item = tree.GetItemByDataNode(node)
     if item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -146,7 +147,8 @@ def model_to_node(points: np.ndarray, triangles: np.ndarray, scene, name: str = 
         or (triangles.size and not 0 <= triangles.min() <= triangles.max() < len(points))
     ):
         raise InvalidInput(
-            f"Surface {name!r} needs points (n, 3) and triangles (m, 3) between them, not {points.shape} and {triangles.shape}."
+            f"Surface {name!r} needs points (n, 3) and triangles (m, 3) between them, "
+            f"not {points.shape} and {triangles.shape}."
         )
     place, cells, surface = vtkPoints(), vtkCellArray(), vtkPolyData()
     place.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
@@ -194,9 +196,11 @@ def sequence_to_node(
     InvalidInput
         If there are no images, one has no time in days, or their grids or units differ.
     """
-    times = [image.time for image in images]
-    if not images or not all(isinstance(time, (int, float)) for time in times) or sorted(set(times)) != times:  # type: ignore[type-var]
-        raise InvalidInput(f"Sequence {name!r} needs images with increasing times in days, not {times}.")
+    times = [float(image.time) if isinstance(image.time, (int, float)) else math.nan for image in images]
+    if not times or math.isnan(sum(times)) or sorted(set(times)) != times:
+        raise InvalidInput(
+            f"Sequence {name!r} needs images with increasing times in days, not {[i.time for i in images]}."
+        )
     first = images[0]
     for image in images:
         if not image.grid.same_as(first.grid) or (image.unit, image.modality) != (first.unit, first.modality):
@@ -206,10 +210,10 @@ def sequence_to_node(
     sequence.SetIndexUnit("d")
     sequence.SetIndexTypeFromString("numeric")
     set_meaning(sequence, first.modality, first.unit)
-    for image in images:
+    for image, time in zip(images, times):
         node = volume_node(image)
         node.SetName(name)
-        sequence.SetDataNodeAtValue(node, repr(float(image.time)))  # type: ignore[arg-type]
+        sequence.SetDataNodeAtValue(node, repr(time))
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     mrml().modules.sequences.logic().UpdateProxyNodesFromSequences(browser)

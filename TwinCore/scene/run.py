@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 class Run:
     """One run of a module on a twin: what it adds is there if and only if it ends well.
 
-    On any exception inside the bracket (cancellation and Ctrl-C too) the nodes made in it are removed, and the twin's roles, the
-    DigitalTwin attributes and the subject hierarchy are put back. When it ends well, a provenance record is added.
+    On any exception inside the bracket (cancellation and Ctrl-C too) the nodes made in it are removed, and the twin's
+    roles, the DigitalTwin attributes and the subject hierarchy are put back. When it ends well, a provenance record is
+    added.
 
     >>> with twin.run("TwinSegment", {"threshold": 0.41}, inputs=[pet]) as run:
     ...     run.add_segmentation(tumour, "Tumour")
@@ -124,8 +125,7 @@ class Run:
 
     def add_sequence(self, images: Sequence[Image], name: str = "Sequence") -> vtkMRMLNode:
         """Images over time in days, role `sequence`, with the browser that plays them."""
-        sequence, browser = sequence_to_node(images, self.twin.scene, name)
-        self.twin.place(browser.GetProxyNode(sequence), FOLDER_OF_MODULE.get(self.module))
+        sequence, _browser = sequence_to_node(images, self.twin.scene, name)
         return self._add(sequence, "sequence")
 
     def add_model(self, points: np.ndarray, triangles: np.ndarray, name: str = "Model") -> vtkMRMLNode:
@@ -163,6 +163,8 @@ class Run:
         made = self._before.made()
         for node in made:
             node.SetAttribute(RUN, self.id)
+            if not node.GetHideFromEditors() and not any(node is output for output in self._outputs):
+                self.twin.place(node, FOLDER_OF_MODULE.get(self.module))  # a sequence's volume, a chart's lines
         outputs = [describe_for_record(node) for node in self._outputs]
         self.provenance = provenance.record(
             run=self.id,
@@ -183,7 +185,7 @@ class Run:
 
 
 def describe_for_record(node) -> dict[str, str]:
-    """A node's name, class, role and content hash, as the provenance record lists it; `InvalidInput` if it is in no scene."""
+    """A node's name, class, role and content hash, as the record lists it; `InvalidInput` if it is in no scene."""
     if node is None or node.GetScene() is None:
         raise InvalidInput(f"{describe(node)} is not in the scene, so it cannot be an input of a run.")
     return {

@@ -49,8 +49,8 @@ def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segment
 def node_to_segmentation(node: vtkMRMLSegmentationNode) -> Segmentation:
     """The node's segments on its reference geometry, where they lie in world RAS.
 
-    Without a reference geometry the grid is the smallest that holds all segments. Segments known only as surfaces are turned
-    into voxels on a copy: the node is not touched.
+    Without a reference geometry the grid is the smallest that holds all segments. Segments known only as surfaces
+    are turned into voxels on a copy: the node is not touched.
 
     Raises
     ------
@@ -108,7 +108,8 @@ def _with_labelmaps(node):
         source = copy
         if not source.CreateRepresentation(LABELMAP):
             raise InvalidInput(
-                f"The segments of {node.GetName()!r} cannot be turned into voxels: give it a reference volume in Slicer's Segmentations module."
+                f"The segments of {node.GetName()!r} cannot be turned into voxels: give it a reference volume "
+                "in Slicer's Segmentations module."
             )
     return source
 

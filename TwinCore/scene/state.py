@@ -8,7 +8,7 @@ from .hierarchy import drop_item, layout, restore_layout
 
 
 class SceneState:
-    """Which nodes a scene has, what each says in its DigitalTwin attributes, the roles of the twins, and the subject hierarchy.
+    """Which nodes a scene has, their DigitalTwin attributes, the roles of the twins, and the subject hierarchy.
 
     What nodes hold is not kept: inputs are never altered.
     """
@@ -52,8 +52,9 @@ def set_references(node, role: str, ids: Iterable[str]) -> None:
 
 
 def remove(scene, nodes: Iterable) -> None:
-    """Take nodes out of a scene: sequence browsers first, which would make their volumes anew, then the last made first."""
-    for node in sorted(reversed(list(nodes)), key=lambda node: not node.IsA("vtkMRMLSequenceBrowserNode")):
+    """Take nodes out of a scene, the last made first, but browsers before the volumes that they would make anew."""
+    last_first = list(nodes)[::-1]
+    for node in sorted(last_first, key=lambda node: not node.IsA("vtkMRMLSequenceBrowserNode")):
         if scene.IsNodePresent(node):
             drop_item(scene, node)
             scene.RemoveNode(node)

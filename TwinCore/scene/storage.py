@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from ..errors import InvalidInput, MissingInput
+from ..guard import available_memory
 from .boot import boot, mrml
 from .state import SceneState
 from .twin import Twin, is_twin
@@ -24,7 +25,7 @@ _PATHS = re.compile(r"^(fileName|fileListMember\d+|uri(ListMember\d+)?)$")
 
 
 def save(scene_or_twin, path: str | Path) -> Path:
-    """Save the scene (that of the twin) as a bundle that any Slicer opens; an existing file is replaced only by a complete one.
+    """Save the scene as a bundle that any Slicer opens; an existing file is replaced only by a complete one.
 
     Raises
     ------
@@ -42,9 +43,8 @@ def save(scene_or_twin, path: str | Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
             if not scene.WriteToMRB(draft.as_posix(), None, messages) or not draft.is_file():
-                raise InvalidInput(
-                    f"The scene could not be saved to {str(path)!r}: {messages.GetAllMessagesAsString() or 'is the disk full?'}"
-                )
+                reason = messages.GetAllMessagesAsString() or "is the disk full?"
+                raise InvalidInput(f"The scene could not be saved to {str(path)!r}: {reason}")
             os.replace(draft, path)
     except OSError as error:
         raise InvalidInput(f"The scene could not be saved to {str(path)!r}: {error.strerror or error}.") from error
@@ -61,7 +61,7 @@ def load(path: str | Path, scene=None, limit_bytes: int | None = None) -> list[T
     path : str or Path
     scene : vtkMRMLScene, optional
     limit_bytes : int, optional
-        Most that it may unpack to; by default half of the machine's memory.
+        Most that it may unpack to; by default the memory that is free now.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def load(path: str | Path, scene=None, limit_bytes: int | None = None) -> list[T
     if not path.is_file():
         raise MissingInput(f"There is no file {str(path)!r}.")
     scene = scene or boot()
-    limit = limit_bytes or _half_of_memory()
+    limit = limit_bytes or available_memory() or 8 * GIGABYTE
     with tempfile.TemporaryDirectory(prefix="DigitalTwin-") as folder:
         _unpack(path, Path(folder), limit)
         found = sorted(Path(folder).glob("*/*.mrml")) or sorted(Path(folder).glob("*.mrml"))
@@ -136,7 +136,8 @@ def _check_members(members: list[zipfile.ZipInfo], name: str, limit: int) -> Non
     for member in members:
         if _leaves_folder(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
             raise InvalidInput(
-                f"{name!r} is refused: its member {member.filename!r} would be written outside the folder it is unpacked to."
+                f"{name!r} is refused: its member {member.filename!r} would be written "
+                "outside the folder it is unpacked to."
             )
 
 
@@ -165,17 +166,11 @@ def _check_volumes(folder: Path, name: str, limit: int) -> None:
             size += math.prod(map(int, sizes[1].split())) * (8 if wide else 1) if sizes else 0
     if size > limit:
         raise InvalidInput(
-            f"{name!r} announces volumes of at least {size / GIGABYTE:.2f} GB, more than the {limit / GIGABYTE:.2f} GB accepted here."
+            f"{name!r} announces volumes of at least {size / GIGABYTE:.2f} GB, more than the "
+            f"{limit / GIGABYTE:.2f} GB accepted here."
         )
 
 
 def _leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] if path.parts else False
-
-
-def _half_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 8 * GIGABYTE

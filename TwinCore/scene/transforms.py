@@ -1,7 +1,7 @@
 """Transform nodes of the scene as `LinearTransform` and `GridTransform`, and back.
 
-Slicer's transform *to parent* pushes points from the image to the reference, as `push` does; its transform *from parent* pulls
-the image back, as `pull` does. A grid transform is the displacement of the latter.
+Slicer's transform *to parent* pushes points from the image to the reference, as `push` does; its transform *from
+parent* pulls the image back, as `pull` does. A grid transform is the displacement of the latter.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def transform_to_node(transform: Transform, scene, name: str = "Transform") -> v
 def node_to_transform(node: vtkMRMLTransformNode, grid: Grid | None = None) -> Transform:
     """The transform of a node to world, its parents included.
 
-    A linear transform, and a grid transform given from parent, come back as they are. Any other (B-spline, composite, a grid
-    given to parent or under a parent) is sampled.
+    A linear transform, and a grid transform given from parent, come back as they are. Any other (B-spline,
+    composite, a grid given to parent or under a parent) is sampled.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import InvalidInput, MissingInput
-from ..image import Image
+from ..image import MODALITIES, Image
 from .attributes import ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
@@ -71,6 +71,8 @@ class Twin:
     @classmethod
     def create(cls, patient: str, scene: vtkMRMLScene | None = None) -> Twin:
         """A new, empty twin of a patient, in the running scene if none is named."""
+        if not patient.strip():
+            raise InvalidInput("A twin needs the name of its patient, or a pseudonym.")
         scene = scene or boot()
         node = mrml().vtkMRMLScriptedModuleNode()
         node.SetModuleName(NAME)
@@ -139,7 +141,7 @@ class Twin:
     def adopt(
         self, node: vtkMRMLNode, modality: str, unit: str, time: str | float | None = None, reference: bool = False
     ) -> None:
-        """Take a volume of the user's as an input image of the twin; nothing of it changes but its DigitalTwin attributes.
+        """Take a volume of the user's as an input image; nothing of it changes but its DigitalTwin attributes.
 
         A node that a run has made becomes the user's: reverting the run leaves it.
 
@@ -159,6 +161,8 @@ class Twin:
             raise InvalidInput(f"{describe(node)} is not a volume, so it cannot be an image of the twin.")
         if node.GetScene() is not self.scene:
             raise InvalidInput(f"Volume {node.GetName()!r} is not in the twin's scene.")
+        if modality and modality not in MODALITIES:
+            raise InvalidInput(f"Volume {node.GetName()!r}: {modality!r} is not one of {', '.join(MODALITIES)}.")
         set_meaning(node, modality, unit, time)
         node.SetAttribute(RUN, None)
         for role in ROLES:
