@@ -38,8 +38,8 @@ class _Shared:
 
     observer: Callable[[Progress], object] | None
     cancelled: threading.Event = field(default_factory=threading.Event)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
 
 
@@ -114,17 +114,21 @@ class Job:
 
     def warn(self, message: str) -> None:
         """Record something the user should know about the result, once."""
-        if message not in self._shared.warnings:
-            self._shared.warnings.append(message)
+        if message not in self.warnings:
+            self._shared.warnings.append((self.path, message))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(self._shared.warnings)
+        """What this part and the parts of it have warned of."""
+        return tuple(dict.fromkeys(message for path, message in self._shared.warnings if self._holds(path)))
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Wall time of each finished part, keyed by its path joined with " / "."""
-        return dict(self._shared.seconds)
+        """Wall time of each finished part of this one, keyed by its path joined with " / "."""
+        return {" / ".join(path): spent for path, spent in self._shared.seconds.items() if self._holds(path)}
+
+    def _holds(self, path: tuple[str, ...]) -> bool:
+        return path[: len(self.path)] == self.path
 
     @property
     def elapsed_seconds(self) -> float:
@@ -138,5 +142,5 @@ class Job:
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:
-            self._shared.seconds[" / ".join(self.path)] = time.perf_counter() - self._entered
+            self._shared.seconds[self.path] = time.perf_counter() - self._entered
             self.report(1.0)

@@ -103,6 +103,7 @@ class _Pending:
             self._step.write(run, outputs)
             self._job.checkpoint()
             run.add_job(self._job)
+            run.outputs = outputs
         return self._run
 
 

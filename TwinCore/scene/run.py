@@ -60,6 +60,7 @@ class Run:
         self.warnings: list[str] = []
         self.part_seconds: dict[str, float] = {}
         self.provenance: dict[str, Any] | None = None
+        self.outputs: Any = None  # what the step computed, for a report; not kept in the scene
         self._parameters = provenance.as_json(parameters, "Parameter")
         self._inputs: list[dict[str, str]] = []
         self._outputs: list = []

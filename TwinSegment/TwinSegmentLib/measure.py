@@ -40,4 +40,4 @@ def segment_table(segmentation: Segmentation, images: Sequence[Image]) -> Table:
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Overlap of two masks, 2 |A and B| / (|A| + |B|) (Dice 1945, Ecology 26:297); NaN if both are empty."""
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2.0 * np.count_nonzero(a & b) / total if total else float("nan")
+    return float(2 * np.count_nonzero(a & b) / total) if total else float("nan")

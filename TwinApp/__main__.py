@@ -1,0 +1,5 @@
+"""`python -m TwinApp` is the `digitaltwin` command."""
+
+from .cli import main
+
+main()

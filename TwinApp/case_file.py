@@ -1,0 +1,212 @@
+"""Case files: a patient's images, outlines, target, model and questions in a small TOML file (docs/case_file.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from TwinCore import InvalidInput, MissingInput
+from TwinCore.guard import display_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DATA_VARIABLE = "DIGITALTWIN_DATA"
+LARGEST_BYTES = 1_000_000
+
+Point = tuple[float, float, float]
+Box = tuple[Point, Point]
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Patient(_Table):
+    """Whose twin it is; `virtual` for one that was made, not scanned."""
+
+    name: Name
+    virtual: bool = False
+
+
+class ImageEntry(_Table):
+    """One image: a volume file or a DICOM folder."""
+
+    name: Name
+    path: Name
+    modality: Literal["CT", "MR", "PT", "US"]
+    unit: str | None = None
+    time: str | float | None = None
+    reference: bool = False
+    frame: Name | None = None
+    series_uid: str | None = None
+
+
+class OutlineEntry(_Table):
+    """Outlines on an image: an RTSTRUCT (`segments` lists regions) or a label map (`segments` maps label to name)."""
+
+    path: Name
+    image: Name
+    segments: list[Name] | dict[str, Name] | None = None
+
+
+class Fusion(_Table):
+    """How the images are brought together."""
+
+    region_ras_mm: Box | None = None
+    focus: Name | None = None
+    seed: int = Field(0, ge=0)
+
+
+class Target(_Table):
+    """The tumour: its segment, the PET rule it is compared with, and where its centroid is known to be."""
+
+    name: Name
+    pet_rule: str | None = None
+    pet_search_ras_mm: Box | None = None
+    centroid_reference_ras_mm: Point | None = None
+
+
+class Anatomy(_Table):
+    """Which images the surrounding tissue comes from."""
+
+    body: Name | None = None
+    brain: Name | None = None
+
+
+class Simulation(_Table):
+    """The model and the questions put to it."""
+
+    model: Name
+    preset: Name
+    horizon_days: float = Field(120.0, gt=0, le=3650)
+    members: int = Field(48, ge=8, le=2000)
+    seed: int = Field(0, ge=0)
+    scenarios: list[Name] = ["none"]
+
+
+class ObservationEntry(_Table):
+    """A volume measured at a visit: given in mL, or measured on a label map."""
+
+    quantity: Literal["volume"] = "volume"
+    time_days: float
+    volume_ml: float | None = Field(None, gt=0)
+    path: Name | None = None
+    labels: list[int] | None = None
+    threshold: float | None = Field(None, gt=0, lt=1)
+    log_sd: float = Field(0.1, gt=0, le=2)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ObservationEntry:
+        if (self.volume_ml is None) == (self.path is None):
+            raise ValueError("give either volume_ml or path")
+        return self
+
+
+class Truth(_Table):
+    """What is known of a virtual patient: moves image -> reference, the target's volume, parameters of the model."""
+
+    volume_ml: float | None = None
+    transforms: dict[str, list[list[float]]] = {}
+    parameters: dict[str, float] = {}
+
+
+class CaseFile(_Table):
+    """A whole case, checked for form; the files that it names are read by `load_case`."""
+
+    question: Name
+    data: str = "."
+    patient: Patient
+    image: Annotated[list[ImageEntry], Field(min_length=1)]
+    outline: list[OutlineEntry] = []
+    fusion: Fusion = Fusion()
+    target: Target
+    anatomy: Anatomy = Anatomy()
+    simulation: Simulation | None = None
+    observation: list[ObservationEntry] = []
+    truth: Truth = Truth()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CaseFile:
+        names = [image.name for image in self.image]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two images have the same name: {', '.join(names)}")
+        if sum(image.reference for image in self.image) != 1:
+            raise ValueError("exactly one image must have reference = true: it fixes the frame")
+        for used, where in [
+            *((o.image, "outline.image") for o in self.outline),
+            (self.anatomy.body, "anatomy.body"),
+            (self.anatomy.brain, "anatomy.brain"),
+            *((name, "truth.transforms") for name in self.truth.transforms),
+        ]:
+            if used is not None and used not in names:
+                raise ValueError(f"{where} names the image {used!r}; there are: {', '.join(names)}")
+        return self
+
+    @property
+    def reference(self) -> ImageEntry:
+        return next(image for image in self.image if image.reference)
+
+
+def read_case_file(path: str | Path) -> tuple[CaseFile, Path]:
+    """A case file, checked for form, and the folder that its paths start from.
+
+    That folder is the case's `data`, relative to the case file; the environment variable DIGITALTWIN_DATA takes its
+    place where it is set and `data` is not ".".
+
+    Raises
+    ------
+    MissingInput
+        If there is no such file or data folder.
+    InvalidInput
+        If it is not TOML, or a key is missing, unknown or has a wrong value; the message names it.
+    """
+    path = Path(path)
+    name = display_name(path.name)
+    if not path.is_file():
+        raise MissingInput(f"There is no case file {name!r}.")
+    if path.stat().st_size > LARGEST_BYTES:
+        raise InvalidInput(f"{name}: a case file has at most {LARGEST_BYTES} bytes; this is something else.")
+    try:
+        case = CaseFile.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{name}: it is not a TOML file: {error}.") from error
+    except ValidationError as error:
+        raise InvalidInput(f"{name}: {_in_words(error)}") from error
+    folder = path.resolve().parent / case.data
+    if case.data != "." and os.environ.get(DATA_VARIABLE):
+        folder = Path(os.environ[DATA_VARIABLE])
+    if not folder.is_dir():
+        raise MissingInput(
+            f"{name}: its data folder {display_name(case.data)!r} does not exist. Correct it, or set {DATA_VARIABLE}."
+        )
+    return case, folder.resolve()
+
+
+def inside(folder: Path, entry: str) -> Path:
+    """The path of a file that a case names, which must exist in the data folder and not lead out of it."""
+    relative = PurePosixPath(entry)
+    if relative.is_absolute() or PureWindowsPath(entry).is_absolute() or ".." in relative.parts:
+        raise InvalidInput(
+            f"The path {display_name(entry)!r} leaves the case's data folder: give it relative to that folder."
+        )
+    path = folder / relative
+    if not path.exists():
+        raise MissingInput(f"There is no {display_name(entry)!r} in the case's data folder.")
+    return path
+
+
+def _in_words(error: ValidationError) -> str:
+    """All that is wrong, a sentence each, with the key it is about."""
+    sentences = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "the case"
+        sentences.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(sentences) + "."

@@ -1,0 +1,145 @@
+"""Reading all that a case names, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from TwinCore import Image, InvalidInput, Job, MissingInput, Segmentation
+from TwinCore.segmentation import carry_mask
+from TwinCore.volume_file import read_volume
+from TwinFusionLib.dicom_series import Series, read_series
+from TwinFusionLib.suv import to_suv
+from TwinSegmentLib.label_map import read_label_map
+from TwinSegmentLib.rtstruct import read_rtstruct
+from TwinSimulateLib.model import Observation
+
+from .case_file import CaseFile, ImageEntry, ObservationEntry, OutlineEntry, inside, read_case_file
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCase:
+    """A case with its images, outlines and observations in memory.
+
+    Parameters
+    ----------
+    case : CaseFile
+    images : mapping of str to Image
+        By name, the reference first.
+    outlines : mapping of str to Segmentation
+        By the name of the image that they were drawn on, on its grid.
+    observations : tuple of Observation
+    """
+
+    case: CaseFile
+    images: Mapping[str, Image]
+    outlines: Mapping[str, Segmentation]
+    observations: tuple[Observation, ...]
+
+    @property
+    def frames(self) -> dict[str, str]:
+        """Frame of reference of each image by its name; an image that does not say has its own."""
+        return {entry.name: entry.frame or entry.name for entry in self.case.image}
+
+    def focus(self) -> dict[str, np.ndarray]:
+        """The focus segment on the grid of every moving image whose frame it was drawn in."""
+        name, masks = self.case.fusion.focus, {}
+        for image, outlines in self.outlines.items():
+            if (
+                name is None
+                or name not in outlines.names
+                or self.frames[image] == self.frames[self.case.reference.name]
+            ):
+                continue
+            for other, frame in self.frames.items():
+                if frame == self.frames[image]:
+                    masks[other] = carry_mask(outlines.mask(name), outlines.grid, self.images[other].grid)
+        if name is not None and not masks:
+            raise MissingInput(
+                f"fusion.focus names the segment {name!r}, which is not outlined on any image to be moved."
+            )
+        return masks
+
+
+def load_case(path: str | Path, job: Job | None = None) -> LoadedCase:
+    """Read a case file and everything that it names.
+
+    Raises
+    ------
+    MissingInput, InvalidInput
+        If anything is missing, damaged, implausible or does not fit together; the message names it.
+    """
+    job = job or Job()
+    case, folder = read_case_file(path)
+    entries = sorted(case.image, key=lambda entry: not entry.reference)
+    read = {entry.name: _read_image(entry, folder, job) for entry in job.each(entries, "reading images")}
+    patients = {series.patient for _, series in read.values() if series is not None and series.patient}
+    if len(patients) > 1:
+        raise InvalidInput("The DICOM images of the case are not of the same patient: their patient ID or name differ.")
+    images = {name: image for name, (image, _) in read.items()}
+    outlines: dict[str, Segmentation] = {}
+    for outline in case.outline:
+        image, series = read[outline.image]
+        here = _read_outline(outline, folder, image, series, job)
+        outlines[outline.image] = _joined(outlines.get(outline.image), here, outline.image)
+    observations = tuple(_observation(entry, folder) for entry in case.observation)
+    return LoadedCase(case, images, outlines, observations)
+
+
+def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Series | None]:
+    path = inside(folder, entry.path)
+    if not path.is_dir():
+        image = read_volume(path, entry.modality, entry.unit, entry.time)
+        return image.with_array(image.array, name=entry.name), None
+    series = read_series(path, entry.series_uid, entry.unit if entry.modality != "PT" else None, job)
+    image = to_suv(series) if series.image.modality == "PT" else series.image
+    if image.modality != entry.modality:
+        raise InvalidInput(
+            f"Image {entry.name!r} is said to be {entry.modality}, but the DICOM series is {image.modality}."
+        )
+    if entry.unit not in (None, image.unit):
+        raise InvalidInput(
+            f"Image {entry.name!r} is said to be in {entry.unit}, but the DICOM series is in {image.unit}."
+        )
+    return image.with_array(
+        image.array, name=entry.name, time=entry.time if entry.time is not None else image.time
+    ), series
+
+
+def _read_outline(entry: OutlineEntry, folder: Path, image: Image, series: Series | None, job: Job) -> Segmentation:
+    path = inside(folder, entry.path)
+    if path.suffix.lower() == ".dcm":
+        if isinstance(entry.segments, dict):
+            raise InvalidInput(f"outline {entry.path!r}: segments of an RTSTRUCT are a list of region names.")
+        return read_rtstruct(path, image.grid, series.frame_of_reference_uid if series else None, entry.segments, job)
+    if isinstance(entry.segments, list):
+        raise InvalidInput(f"outline {entry.path!r}: segments of a label map are a table of label = name.")
+    try:
+        names = None if entry.segments is None else {int(label): name for label, name in entry.segments.items()}
+    except ValueError as error:
+        raise InvalidInput(f"outline {entry.path!r}: the labels of a label map are whole numbers.") from error
+    return read_label_map(path, names, image.grid)
+
+
+def _joined(first: Segmentation | None, second: Segmentation, image: str) -> Segmentation:
+    if first is None:
+        return second
+    both = sorted(set(first.names) & set(second.names))
+    if both:
+        raise InvalidInput(f"The segment {both[0]!r} is outlined twice on {image!r}.")
+    masks = {name: part.mask(name) for part in (first, second) for name in part.names}
+    return Segmentation.from_masks(first.grid, masks)
+
+
+def _observation(entry: ObservationEntry, folder: Path) -> Observation:
+    volume = entry.volume_ml
+    if entry.path is not None:
+        labels = read_volume(inside(folder, entry.path))
+        chosen = labels.array > 0 if entry.labels is None else np.isin(labels.array, entry.labels)
+        volume = float(np.count_nonzero(chosen) * labels.grid.voxel_volume_ml)
+        if volume == 0:
+            raise InvalidInput(f"observation {entry.path!r}: no voxel has the labels {entry.labels}.")
+    return Observation(entry.quantity, entry.time_days, float(volume or 0.0), entry.log_sd, entry.threshold)

@@ -1,0 +1,59 @@
+"""The folder of results: all of it appears at once, or nothing does."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from TwinCore import InvalidInput, Quantity
+
+MARK = "results.json"
+"""What a folder of results always holds: only a folder with it, or an empty one, is ever replaced."""
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `out` when the context ends well and vanishes when it does not.
+
+    Raises
+    ------
+    InvalidInput
+        If `out` is a file, or a folder that holds something else than earlier results.
+    """
+    out = out.absolute()
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"The output folder {out.name!r} is a file: choose another name.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise InvalidInput(f"The folder {out.name!r} holds other things than earlier results, so it is not replaced.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        if out.is_dir():
+            shutil.rmtree(out)
+        work.rename(out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def as_entries(results: Mapping[str, Quantity | str]) -> dict[str, dict[str, Any]]:
+    """Results as results.json holds them: a value and its unit each; numbers that are not finite become null."""
+    return {
+        name: _finite(r.as_dict()) if isinstance(r, Quantity) else {"value": r, "unit": ""}
+        for name, r in results.items()
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
