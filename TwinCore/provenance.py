@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import platform
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib import metadata
@@ -41,9 +40,7 @@ def content_hash(*parts: np.ndarray | str) -> str:
         if isinstance(part, str):
             digest.update(f"{len(part)}:{part}".encode())
         else:
-            array = np.ascontiguousarray(part)
-            if sys.byteorder == "big":
-                array = array.byteswap()
+            array = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
             digest.update(f"{array.dtype.kind}{array.dtype.itemsize}{array.shape}".encode())
             digest.update(array.view(np.uint8).data if array.size else b"")
     return digest.hexdigest()

@@ -188,6 +188,11 @@ HOSTILE = {
         "'/etc/passwd', which is not a file of the bundle",
     ),
     "a file above": ({"a/a.mrml": described(fileName="../../secret.nrrd")}, "not a file of the bundle"),
+    "a file above, encoded": (
+        {"a/a.mrml": described(fileName="%2e%2e/%2E%2E/secret.nrrd")},
+        "not a file of the bundle",
+    ),
+    "a web address as file": ({"a/a.mrml": described(fileName="http://localhost/x.nrrd")}, "not a file of the bundle"),
     "a web address": ({"a/a.mrml": described(uri="http://localhost/x.nrrd")}, "not a file of the bundle"),
 }
 

@@ -7,7 +7,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from TwinCore import Grid, Image, InvalidInput, LinearTransform
 from TwinCore.itk import from_sitk, to_sitk
-from TwinCore.scene import image_to_node, node_to_image, transform_to_node
+from TwinCore.scene import hash_of, image_to_node, node_to_image, transform_to_node
 
 
 def random_grid(seed: int) -> Grid:
@@ -87,6 +87,32 @@ def test_types_that_mrml_lacks_are_cast_without_loss(scene, dtype, stored):
     again = node_to_image(image_to_node(Image(array, Grid.isotropic(array.shape)), scene)).array
     assert again.dtype == stored
     np.testing.assert_array_equal(again, array)
+
+
+def test_either_byte_order_is_stored_as_the_same_numbers(scene):
+    array = np.arange(24, dtype=">i2").reshape(2, 3, 4)
+    node = image_to_node(Image(array, Grid.isotropic(array.shape)), scene)
+    np.testing.assert_array_equal(node_to_image(node).array, array)
+    assert hash_of(node) == hash_of(image_to_node(Image(array.astype(np.int16), Grid.isotropic(array.shape)), scene))
+
+
+def test_complex_numbers_are_refused(scene):
+    with pytest.raises(InvalidInput, match="real numbers only"):
+        image_to_node(Image(np.zeros((2, 2, 2), complex), Grid.isotropic((2, 2, 2)), name="k-space"), scene)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [("sts_001_raw", "MR_T1.nii.gz"), ("brain_tumor", "pyrad_brain1_image.nrrd")],
+)
+def test_a_patient_s_file_is_the_same_to_mrml_and_simpleitk(scene, data, folder, file):
+    path = data(folder) / file
+    image = from_sitk(sitk.ReadImage(str(path)))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetFileName(str(path))
+    assert node.GetStorageNode().ReadData(node)
+    np.testing.assert_allclose(values_at(image.grid, node_to_image(node)), image.array, rtol=1e-6)
 
 
 def test_integers_beyond_float64_are_refused(scene):

@@ -10,6 +10,7 @@ import stat
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from ..errors import InvalidInput, MissingInput
@@ -146,7 +147,7 @@ def _check_paths(description: Path, name: str) -> None:
     try:
         for _, element in ElementTree.iterparse(description):
             for key, value in element.attrib.items():
-                if _PATHS.match(key) and value and (_leaves_folder(value) or key.startswith("uri")):
+                if _PATHS.match(key) and value and (_leaves_folder(unquote(value)) or key.startswith("uri")):
                     raise InvalidInput(
                         f"{name!r} is refused: a node names {value!r}, which is not a file of the bundle."
                     )
@@ -173,4 +174,4 @@ def _check_volumes(folder: Path, name: str, limit: int) -> None:
 
 def _leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] if path.parts else False
+    return path.is_absolute() or ".." in path.parts or "://" in name or re.match("[A-Za-z]:", name) is not None

@@ -85,13 +85,17 @@ def node_to_image(node: vtkMRMLVolumeNode) -> Image:
 
 
 def storable(array: np.ndarray, name: str) -> np.ndarray:
-    """The array in a type that MRML can hold and store."""
+    """The array in a type that MRML can hold and store, in this machine's byte order."""
+    if array.dtype.kind not in "biuf":
+        raise InvalidInput(f"Image {name!r} is of type {array.dtype}: a volume holds real numbers only.")
     if array.dtype == bool:
         return array.astype(np.uint8)
     if array.dtype == np.float16:
         return array.astype(np.float32)
-    if array.dtype not in (np.int64, np.uint64):
-        return array
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if array.dtype.itemsize < 8 or array.dtype.kind == "f":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if -(2**31) <= low and high < 2**31:
         return array.astype(np.int32)
