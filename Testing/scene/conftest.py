@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from TwinCore import Grid, GridTransform, Image, LinearTransform, MissingPackage, Quantity, Segmentation, Table
+from TwinCore import Grid, GridTransform, Image, LinearTransform, Quantity, Segmentation, Table
 from TwinCore.scene import Twin, new_scene
 
 
 @pytest.fixture
 def scene():
     """The running MRML scene, empty."""
-    try:
-        return new_scene()
-    except MissingPackage as error:
-        pytest.skip(str(error))
+    return new_scene()
 
 
 def random_grid(rng, shape=(5, 6, 7)) -> Grid:

@@ -210,3 +210,13 @@ def test_a_run_on_a_closed_scene_says_so(scene):
     scene.Clear(False)
     with pytest.raises(InvalidInput, match="no longer in the scene"), run:
         pass
+
+
+def test_nothing_is_added_outside_the_bracket(scene, twin, image):
+    run = twin.run("TwinFusion", {})
+    with run:
+        run.add_image(image, "fused")
+    before = snapshot(scene)
+    with pytest.raises(RuntimeError, match="within its bracket"):
+        run.add_image(image, "fused")
+    assert snapshot(scene) == before

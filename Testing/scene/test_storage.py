@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from TwinCore import Grid, InvalidInput, MissingInput, Segmentation
+from TwinCore import Grid, Image, InvalidInput, MissingInput, Segmentation
 from TwinCore.scene import (
     ROLES,
     Twin,
@@ -259,3 +259,22 @@ def test_overlapping_segments_survive_storage(scene, tmp_path, grid):
     assert again.grid.same_as(grid, 1e-3)
     for name, mask in masks.items():
         np.testing.assert_array_equal(again.mask(name), mask)
+
+
+def test_channels_and_a_sheared_grid_survive_storage(scene, tmp_path, grid):
+    shear = np.eye(4)
+    shear[0, 2] = 0.3
+    sheared = Grid(grid.shape, shear @ grid.ijk_to_ras)
+    assert not sheared.is_orthogonal
+    values = np.random.default_rng(0).normal(size=(*grid.shape, 3)).astype(np.float32)
+    twin = Twin.create("A", scene)
+    twin.add_image(Image(values, grid, name="vectors"))
+    twin.add_image(Image(values[..., 0], sheared, name="tilted"))
+    save(twin, tmp_path / "a.mrb")
+    new_scene()
+    [loaded] = load(tmp_path / "a.mrb")
+    vectors, tilted = (image for _, image in loaded.images())
+    np.testing.assert_array_equal(vectors.array, values)
+    np.testing.assert_array_equal(tilted.array, values[..., 0])
+    assert vectors.grid.same_as(grid, 1e-3)
+    assert tilted.grid.same_as(sheared, 1e-3)

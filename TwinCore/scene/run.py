@@ -28,7 +28,7 @@ from .twin import MADE, Twin, check_role
 from .volumes import describe, image_to_node
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLNode
+    from slicer import vtkMRMLNode, vtkMRMLScene
 
 
 class Run:
@@ -64,6 +64,7 @@ class Run:
         self._parameters = provenance.as_json(parameters, "Parameter")
         self._inputs: list[dict[str, str]] = []
         self._outputs: list = []
+        self._before: SceneState | None = None
         self._started, self._clock = datetime.now(timezone.utc), time.perf_counter()
         self.add_inputs(inputs)
 
@@ -82,23 +83,36 @@ class Run:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind is not None:
-            self._before.restore()
-            return
+        before = self._opened()
         try:
-            self._finish()
+            if kind is None:
+                self._finish(before.made())
         except BaseException:
-            self._before.restore()
+            before.restore()
             raise
+        finally:
+            self._before = None
+        if kind is not None:
+            before.restore()
+
+    def _opened(self) -> SceneState:
+        if self._before is None:
+            raise RuntimeError("Nodes are added to a run within its bracket: with twin.run(...) as run: ...")
+        return self._before
+
+    @property
+    def _scene(self) -> vtkMRMLScene:
+        self._opened()
+        return self.twin.scene
 
     def add_image(self, image: Image, role: str, folder: str | None = None, name: str = "") -> vtkMRMLNode:
         """A volume: role `fused`, `uncertainty`, `field`, or `image` and `reference` for images that are made."""
         check_role(role)
-        return self._add(image_to_node(image, self.twin.scene, name), role, folder)
+        return self._add(image_to_node(image, self._scene, name), role, folder)
 
     def add_segmentation(self, segmentation: Segmentation, name: str = "Segmentation") -> vtkMRMLNode:
         """The anatomy, role `segmentation`."""
-        return self._add(segmentation_to_node(segmentation, self.twin.scene, name), "segmentation")
+        return self._add(segmentation_to_node(segmentation, self._scene, name), "segmentation")
 
     def add_transform(
         self,
@@ -108,7 +122,7 @@ class Run:
         name: str = "Transform",
     ) -> vtkMRMLNode:
         """A move image -> reference, role `transform`, that knows its moving and fixed volume."""
-        node = transform_to_node(transform, self.twin.scene, name)
+        node = transform_to_node(transform, self._scene, name)
         for role, volume in ((node.GetMovingNodeReferenceRole(), moving), (node.GetFixedNodeReferenceRole(), fixed)):
             if volume is not None:
                 node.SetNodeReferenceID(role, volume.GetID())
@@ -116,27 +130,27 @@ class Run:
 
     def add_table(self, table: Table, name: str = "") -> vtkMRMLNode:
         """Numbers with their units, role `table`."""
-        return self._add(table_to_node(table, self.twin.scene, name), "table")
+        return self._add(table_to_node(table, self._scene, name), "table")
 
     def add_plot(
         self, title: str, table_node: vtkMRMLNode, x: str, ys: Sequence[str], x_title: str = "", y_title: str = ""
     ) -> vtkMRMLNode:
         """A chart of columns of a table node, role `plot`."""
-        return self._add(plot_to_node(title, table_node, x, ys, self.twin.scene, x_title, y_title), "plot")
+        return self._add(plot_to_node(title, table_node, x, ys, self._scene, x_title, y_title), "plot")
 
     def add_sequence(self, images: Sequence[Image], name: str = "Sequence") -> vtkMRMLNode:
         """Images over time in days, role `sequence`, with the browser that plays them."""
-        sequence, _browser = sequence_to_node(images, self.twin.scene, name)
+        sequence, _browser = sequence_to_node(images, self._scene, name)
         return self._add(sequence, "sequence")
 
     def add_model(self, points: np.ndarray, triangles: np.ndarray, name: str = "Model") -> vtkMRMLNode:
         """A triangulated surface in RAS mm, role `model`."""
-        return self._add(model_to_node(points, triangles, self.twin.scene, name), "model")
+        return self._add(model_to_node(points, triangles, self._scene, name), "model")
 
     def add_report(self, content: str | Mapping[str, Any], name: str = "Report") -> vtkMRMLNode:
         """A text, or a mapping to be kept as JSON; role `report`."""
         text = content if isinstance(content, str) else provenance.to_text(provenance.as_json(content, "Report"))
-        return self._add(text_to_node(text, self.twin.scene, name), "report")
+        return self._add(text_to_node(text, self._scene, name), "report")
 
     def record(self, results: Mapping[str, Quantity | str]) -> None:
         """Numbers with their unit, and words, that belong in the provenance record."""
@@ -151,17 +165,15 @@ class Run:
     def _add(self, node, role: str, folder: str | None = None):
         """Say of a new node what it is, let it lead its role, and put it into the module's folder."""
         node.SetAttribute(ROLE, role)
-        earlier = [i for i in reference_ids(self.twin.mrml_node, role) if i in self._before.ids]
+        earlier = [i for i in reference_ids(self.twin.mrml_node, role) if i in self._opened().ids]
         of_this_run = [n.GetID() for n in self._outputs if n.GetAttribute(ROLE) == role]
         self._outputs.append(node)
         self.twin.set_nodes(role, [*of_this_run, node.GetID(), *earlier])
         self.twin.place(node, folder or FOLDER_OF_MODULE.get(self.module))
         return node
 
-    def _finish(self) -> None:
+    def _finish(self, made: list) -> None:
         """Mark what was made, and add the record."""
-        scene = self.twin.scene
-        made = self._before.made()
         for node in made:
             node.SetAttribute(RUN, self.id)
             if not node.GetHideFromEditors() and not any(node is output for output in self._outputs):
@@ -179,7 +191,7 @@ class Run:
             seconds=time.perf_counter() - self._clock,
             part_seconds=self.part_seconds,
         )
-        node = self._add(text_to_node(provenance.to_text(self.provenance), scene, f"{self.module} run"), "run")
+        node = self._add(text_to_node(provenance.to_text(self.provenance), self._scene, f"{self.module} run"), "run")
         node.SetAttribute(RUN, self.id)
         for other in made:
             node.AddNodeReferenceID(MADE, other.GetID())
