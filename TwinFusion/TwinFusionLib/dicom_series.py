@@ -121,8 +121,7 @@ def list_series(folder: str | Path) -> dict[str, str]:
 
 
 def patient_hash(header: Dataset) -> str:
-    """A one-way hash of patient ID and name, salted anew in each process so that it cannot be looked up; "" where "
-    "both are empty."""
+    """One-way hash of patient ID and name, salted anew in each process; "" where both are empty."""
     words = [str(header.get("PatientID", "") or ""), *str(header.get("PatientName", "") or "").split("^")]
     words = [" ".join(word.casefold().split()) for word in words]
     if not any(words):
@@ -141,8 +140,7 @@ def moment(header: Dataset, of: str) -> datetime | None:
 
 
 def parse_moment(text: str) -> datetime | None:
-    """A DICOM date and time YYYYMMDDHHMMSS.FFFFFF, of which seconds may be missing, without its zone; None if it is "
-    "not one."""
+    """A DICOM date and time (YYYYMMDDHHMMSS.FFFFFF, from hours on), without its zone; None if it is not one."""
     digits = text.strip().split("+")[0].split("-")[0]
     whole, _, fraction = digits.partition(".")
     try:
@@ -174,8 +172,7 @@ def _headers(folder: Path, job: Job) -> dict[str, list[tuple[Path, Dataset]]]:
 
 
 def _read(path: Path, **options) -> Dataset:
-    """pydicom's reading, with its warnings (which can hold a patient's words) kept quiet and its failures made "
-    "readable."""
+    """pydicom's reading, with its warnings (they can hold a patient's words) kept quiet and failures named."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -132,17 +132,16 @@ def slice_grid(headers: list[Dataset], name: str) -> tuple[np.ndarray, Grid]:
 
 
 def _slice_spacing(along: np.ndarray, name: str) -> float:
-    """Mean distance of the slices; positions are often rounded to 0.01 mm, so single distances may vary by a "
-    "twentieth."""
+    """Mean distance of the slices, in mm; rounded positions let single distances vary by up to a tenth."""
     gaps = np.diff(along)
-    usual = float(np.median(gaps[gaps > 0.01])) if (gaps > 0.01).any() else 0.0
+    usual = float(np.quantile(gaps[gaps > 0.01], 0.25, method="lower")) if (gaps > 0.01).any() else 0.0
     doubled = int(np.count_nonzero(gaps < 0.1 * usual)) if usual else gaps.size
     if doubled:
         raise InvalidInput(
             f"{name}: {doubled} slices lie where another one already is. Several time points, echoes or copies are "
             "mixed: separate them into series."
         )
-    for n in np.flatnonzero(gaps > 1.5 * usual):
+    for n in np.flatnonzero((gaps > 1.5 * usual) & (np.abs(gaps / usual - np.round(gaps / usual)) < 0.2)):
         raise InvalidInput(
             f"{name}: {round(gaps[n] / usual) - 1} or more slices are missing between {along[n]:.2f} and "
             f"{along[n + 1]:.2f} mm along the stack "

@@ -72,8 +72,7 @@ def read_pet_suv(folder: str | Path, series_uid: str | None = None, job: Job | N
 
 
 def to_suv(series: Series) -> Image:
-    """The series' image in g/mL; an image that has this unit already is returned as it is, so it is never converted "
-    "twice."""
+    """The series' image in g/mL; one that has this unit already is returned as it is, never converted twice."""
     image = series.image
     if image.modality != "PT":
         raise InvalidInput(
@@ -278,8 +277,7 @@ def _decay_s(headers: tuple[Dataset, ...], half_life: float) -> float:
 
 
 def _injection(header: Dataset, scan: datetime, half_life: float) -> datetime:
-    """The injection's moment; a time without a date is taken for the last such time before the scan, across midnight "
-    "at most."""
+    """The injection's moment; a time without a date is the last such time before the scan, up to 12 h ago."""
     item = _radiopharmaceutical(header)
     dated = parse_moment(str(item.get("RadiopharmaceuticalStartDateTime") or ""))
     if dated is not None:
