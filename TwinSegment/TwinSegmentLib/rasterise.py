@@ -44,8 +44,7 @@ def fill(outlines: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 
 def crosses_itself(outline: np.ndarray) -> bool:
-    """Whether two edges of an outline properly cross; touching, as where a hole is joined by a doubled edge, does not "
-    "count."""
+    """Whether two edges of an outline properly cross; touching, as at a keyhole to a hole, does not count."""
     ends = np.roll(outline, -1, axis=0)
     order = np.argsort(np.minimum(outline[:, 0], ends[:, 0]))
     start, end = outline[order], ends[order]

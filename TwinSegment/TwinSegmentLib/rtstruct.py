@@ -1,8 +1,8 @@
 """Reading the outlines of a DICOM RT Structure Set as a `Segmentation`.
 
-Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6). Where the planes are the slices of the grid,
-each is filled in its slice; where they are not (other spacing, other orientation) they are filled on a grid of their
-own, whose slices are the planes, and carried over.
+Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6), each of which stands for half the distance to its
+neighbours. Planes parallel to the grid's slices are filled on its rows and columns; others on a grid of their own, whose
+slices are the planes, and carried over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from TwinCore.segmentation import Segmentation, carry_mask
 from .rasterise import area, crosses_itself, fill
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-_IN_SLICE = 0.25  # largest distance, in slices, of an outline from the slice that it is filled in
+_FLAT = 0.5  # slices that an outline may reach through and still count as parallel to them
+_SAME_PLANE = 0.02  # distance, in slices, below which two outlines lie in one plane
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -197,29 +198,39 @@ def _check_on_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> None:
 
 def _fill_region(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
     """The region on the grid, from outlines in voxel indices."""
-    heights = np.array([o[:, 2].mean() for o in outlines])
-    flat = max(float(np.abs(o[:, 2] - h).max()) for o, h in zip(outlines, heights)) < _IN_SLICE
-    gaps = np.diff(np.unique(np.round(heights)))
-    if flat and np.abs(heights - np.round(heights)).max() < _IN_SLICE and (not gaps.size or np.median(gaps) == 1):
-        return _fill_slices(outlines, grid, name, job)
+    if max(float(np.ptp(o[:, 2])) for o in outlines) < _FLAT:
+        return _fill_planes(outlines, grid, name, job)
     own = _planes_grid([grid.to_ras(o) for o in outlines], grid, name)
-    own_mask = _fill_slices([own.to_ijk(grid.to_ras(o)) for o in outlines], own, name, job)
-    return carry_mask(own_mask, own, grid)
+    return carry_mask(_fill_planes([own.to_ijk(grid.to_ras(o)) for o in outlines], own, name, job), own, grid)
 
 
-def _fill_slices(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+def _fill_planes(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+    """Outlines parallel to the slices: each slice shows its nearest plane, within half of the planes' distance."""
+    heights = np.array([o[:, 2].mean() for o in outlines])
+    gap = _distance(heights)
+    plane_of = np.round((heights - heights.min()) / gap).astype(int)
+    nearest = np.floor((np.arange(grid.shape[0]) - heights.min()) / gap + 0.5 + 1e-6).astype(int)
     mask = np.zeros(grid.shape, bool)
-    slices = np.array([int(np.clip(np.round(o[:, 2].mean()), 0, grid.shape[0] - 1)) for o in outlines])
     for outline in outlines:
         _check_simple(outline[:, :2], name, job)
-    for k in np.unique(slices):
-        mask[k] = fill([o[:, :2] for o, at in zip(outlines, slices) if at == k], grid.shape[1:])
+    for plane in np.unique(plane_of):
+        filled = fill([o[:, :2] for o, at in zip(outlines, plane_of) if at == plane], grid.shape[1:])
+        mask[nearest == plane] = filled
     return mask
 
 
+def _distance(heights: np.ndarray) -> float:
+    """Usual distance of neighbouring planes, from heights in slices; 1 where there is one plane only."""
+    gaps = np.diff(np.sort(heights))
+    gaps = gaps[gaps > _SAME_PLANE]
+    if not gaps.size:
+        return 1.0
+    whole = float(np.ptp(heights))
+    return whole / max(round(whole / float(np.median(gaps))), 1)
+
+
 def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
-    """Refuse an outline that crosses itself if that changes what is inside; small loops, as drawn by hand, are warned "
-    "of."""
+    """Refuse an outline that crosses itself if that changes what is inside; warn of small loops."""
     if not crosses_itself(outline):
         return
     low = np.floor(outline.min(axis=0))
@@ -234,28 +245,23 @@ def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
 
 
 def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
-    """A grid whose slices are the planes of the outlines, as fine within them as the target's finest spacing; RAS "
-    "mm."""
+    """A grid whose slices are the planes of the outlines, as fine within them as the target; RAS mm."""
     largest = max(outlines, key=lambda o: np.linalg.norm(np.ptp(o, axis=0)))
     _, _, axes = np.linalg.svd(largest - largest.mean(axis=0), full_matrices=False)
     heights = [o @ axes[2] for o in outlines]
     flat = max(float(np.ptp(h)) for h in heights)
-    planes = np.sort([h.mean() for h in heights])
-    gaps = np.diff(planes)[np.diff(planes) > 0.05]
     if flat > max(0.5, 0.5 * grid.spacing.min()):
         raise InvalidInput(
             f"Region {name!r}: the outlines do not lie in parallel planes: they leave theirs by up to {flat:.3g} mm."
         )
-    spacing = float(grid.spacing.max())
-    if gaps.size:
-        spacing = float(np.ptp(planes)) / max(round(np.ptp(planes) / np.median(gaps)), 1)
+    spacing = _distance(np.array([h.mean() for h in heights]) / grid.spacing.max()) * grid.spacing.max()
     fine = float(grid.spacing.min())
     points = np.concatenate(outlines) @ axes.T
     low, high = points.min(axis=0), points.max(axis=0)
     matrix = np.eye(4)
     matrix[:3, :3] = axes.T * [fine, fine, spacing]
-    matrix[:3, 3] = axes.T @ (low - [2 * fine, 2 * fine, spacing])
-    size = np.ceil((high - low) / [fine, fine, spacing] - 1e-3).astype(int) + [5, 5, 3]
+    matrix[:3, 3] = axes.T @ (low - [1.5 * fine, 1.5 * fine, spacing])  # outlines run between voxel centres
+    size = np.ceil((high - low) / [fine, fine, spacing] - 1e-3).astype(int) + [4, 4, 3]
     return Grid(tuple(size[::-1]), matrix)
 
 
