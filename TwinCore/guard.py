@@ -125,8 +125,7 @@ def check_memory(needed_bytes: float, what: str) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that this process could still take; the whole physical memory on macOS, None where it cannot be "
-    "told."""
+    """Bytes of memory that can still be taken; all physical memory on macOS, None where it cannot be told."""
     if sys.platform == "win32":
         return _available_on_windows()
     if sys.platform == "linux":

@@ -32,7 +32,7 @@ READERS = {
 }
 DEFAULT_UNITS = {"CT": HOUNSFIELD, "MR": NO_UNIT, "US": NO_UNIT, "": NO_UNIT}
 _PIECE = 1 << 20
-_TRAILING = 512  # padding that some writers leave
+_TRAILING = 16  # bytes of padding that are let pass
 _DEFLATE_MOST = 1040  # deflate cannot shrink anything by more than a factor of about 1030
 _NOT_IMAGES = {
     b"version https://git-lfs": "a Git LFS pointer: the file itself was not downloaded (git lfs pull gets it)",
@@ -195,8 +195,7 @@ def _voxels(
 
 
 def _inflated(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """The decompressed stream (gzip, one member or several, or zlib), in pieces of bounded size; checks the sums at "
-    "its end."""
+    """The decompressed stream (gzip, of one or several members, or zlib) in bounded pieces; checks its sums."""
     unpack = zlib.decompressobj(47)
     try:
         while data := stream.read(_PIECE):
