@@ -14,7 +14,9 @@ def test_a_linear_gaussian_problem_is_solved_exactly():
     matrix, offset = random.normal(size=(6, 3)), random.normal(size=6)
     observed, noise = random.normal(size=6), random.uniform(0.1, 0.5, 6)
     prior_mean, prior_sd = random.normal(size=3), random.uniform(0.5, 2.0, 3)
-    fit = levenberg_marquardt(lambda x: matrix @ x + offset, observed, noise, prior_mean, prior_sd, Job(), tolerance=1e-9)
+    fit = levenberg_marquardt(
+        lambda x: matrix @ x + offset, observed, noise, prior_mean, prior_sd, Job(), tolerance=1e-9
+    )
     precision = matrix.T @ np.diag(noise**-2) @ matrix + np.diag(prior_sd**-2)
     mean = np.linalg.solve(precision, matrix.T @ np.diag(noise**-2) @ (observed - offset) + prior_mean / prior_sd**2)
     assert fit.converged
@@ -23,8 +25,14 @@ def test_a_linear_gaussian_problem_is_solved_exactly():
 
 
 def test_a_curved_problem_reaches_its_minimum():
-    fit = levenberg_marquardt(lambda x: np.array([np.exp(x[0]), x[0] * x[1]]), np.array([20.0, 6.0]), np.array([0.01, 0.01]), np.zeros(2),
-                              np.full(2, 10.0), Job())
+    fit = levenberg_marquardt(
+        lambda x: np.array([np.exp(x[0]), x[0] * x[1]]),
+        np.array([20.0, 6.0]),
+        np.array([0.01, 0.01]),
+        np.zeros(2),
+        np.full(2, 10.0),
+        Job(),
+    )
     assert fit.converged
     np.testing.assert_allclose(fit.mean, [np.log(20.0), 6.0 / np.log(20.0)], rtol=1e-3)
 

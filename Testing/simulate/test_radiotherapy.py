@@ -13,7 +13,10 @@ def test_survival_of_a_whole_course():
     assert survival(0.0, 0.3, 10.0) == 1.0
 
 
-@pytest.mark.parametrize(("fractions", "total", "alpha_beta", "eqd2"), [(30, 60.0, 10, 60.0), (15, 40.05, 10, 42.29), (3, 54.0, 10, 126.0), (5, 25.0, 4, 37.5)])
+@pytest.mark.parametrize(
+    ("fractions", "total", "alpha_beta", "eqd2"),
+    [(30, 60.0, 10, 60.0), (15, 40.05, 10, 42.29), (3, 54.0, 10, 126.0), (5, 25.0, 4, 37.5)],
+)
 def test_equivalent_dose(fractions, total, alpha_beta, eqd2):
     assert Schedule.of(fractions, total / fractions).eqd2_gy(alpha_beta) == pytest.approx(eqd2, abs=0.005)
 
@@ -29,7 +32,9 @@ def test_fractions_are_given_on_weekdays():
     assert [s.name for s in SCENARIOS] == ["none", "25 x 2 Gy", "5 x 6 Gy"]
 
 
-@pytest.mark.parametrize(("fractions", "dose", "start"), [(-1, 2, 0), (25, 0, 0), (25, math.nan, 0), (25, 200, 0), (25, 2, -3), (2.5, 2, 0)])
+@pytest.mark.parametrize(
+    ("fractions", "dose", "start"), [(-1, 2, 0), (25, 0, 0), (25, math.nan, 0), (25, 200, 0), (25, 2, -3), (2.5, 2, 0)]
+)
 def test_impossible_schedules_are_refused(fractions, dose, start):
     with pytest.raises(InvalidInput, match="Schedule"):
         Schedule("odd", fractions, dose, start)

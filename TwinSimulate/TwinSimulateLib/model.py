@@ -35,7 +35,9 @@ class Anatomy:
     def __post_init__(self):
         for name, tissue in self.tissues.items():
             if tissue.shape != self.grid.shape:
-                raise InvalidInput(f"Tissue {name!r} has shape {tissue.shape}: it must be on the anatomy's grid, {self.grid.shape}.")
+                raise InvalidInput(
+                    f"Tissue {name!r} has shape {tissue.shape}: it must be on the anatomy's grid, {self.grid.shape}."
+                )
 
     def tissue(self, name: str) -> np.ndarray:
         """A tissue's array; `MissingInput` names those there are."""
@@ -76,10 +78,18 @@ class Curve:
         return cls(times_days, np.median(members, axis=0), unit, members)
 
     def band(self, percent: float) -> np.ndarray:
-        """Lower and upper bound over time, shape (2, n), of the central `percent` of the members (50 and 90 are usual)."""
+        """Lower and upper bound over time, shape (2, n), of the central `percent` of the members."""
+        return band(self._members(), percent)
+
+    def median_member(self) -> int:
+        """The member whose last value is nearest the median."""
+        last = self._members()[:, -1]
+        return int(np.abs(last - np.median(last)).argmin())
+
+    def _members(self) -> np.ndarray:
         if self.members is None:
             raise InvalidInput("A single run has no band: ask a prediction for it.")
-        return band(self.members, percent)
+        return self.members
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ class Estimate(Quantity):
     @classmethod
     def of_members(cls, members: np.ndarray, unit: str) -> Estimate:
         fifty, ninety = band(members, 50.0), band(members, 90.0)
-        return cls(float(np.median(members)), unit, (float(fifty[0]), float(fifty[1])), (float(ninety[0]), float(ninety[1])))
+        return cls(
+            float(np.median(members)), unit, (float(fifty[0]), float(fifty[1])), (float(ninety[0]), float(ninety[1]))
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "interval_50": list(self.interval_50), "interval_90": list(self.interval_90)}
@@ -134,7 +146,7 @@ class Observation:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """What is believed of the uncertain parameters: Gaussian in their logarithms. A prior is one too, with nothing fitted.
+    """What is believed of the uncertain parameters: Gaussian in their logarithms. A prior is one too.
 
     Parameters
     ----------
@@ -158,8 +170,11 @@ class Posterior:
     def prior(cls, parameters: Sequence[Parameter]) -> Posterior:
         """What is believed before any data of the patient."""
         uncertain = [(p, p.prior) for p in parameters if p.prior is not None]
-        return cls(tuple(p for p, _ in uncertain), np.array([prior.log_mean for _, prior in uncertain]),
-                   np.diag([prior.log_sd**2 for _, prior in uncertain]))
+        return cls(
+            tuple(p for p, _ in uncertain),
+            np.array([prior.log_mean for _, prior in uncertain]),
+            np.diag([prior.log_sd**2 for _, prior in uncertain]),
+        )
 
     @property
     def map(self) -> dict[str, float]:
@@ -212,7 +227,9 @@ class Model(ABC):
         """The segments and images that the model needs."""
 
     @abstractmethod
-    def simulate(self, anatomy: Anatomy, parameters: Mapping[str, float], times_days: Sequence[float], job: Job) -> Result:
+    def simulate(
+        self, anatomy: Anatomy, parameters: Mapping[str, float], times_days: Sequence[float], job: Job
+    ) -> Result:
         """One run with given parameters; those left out take their defaults."""
 
     @abstractmethod
@@ -224,5 +241,7 @@ class Model(ABC):
         """An ensemble drawn from the posterior, as medians with 50 % and 90 % bands."""
 
     @abstractmethod
-    def compare(self, anatomy: Anatomy, posterior: Posterior, scenarios: Sequence[Any], times_days: Sequence[float], job: Job) -> Comparison:
+    def compare(
+        self, anatomy: Anatomy, posterior: Posterior, scenarios: Sequence[Any], times_days: Sequence[float], job: Job
+    ) -> Comparison:
         """The same members under each scenario, the first being what the others are compared with."""

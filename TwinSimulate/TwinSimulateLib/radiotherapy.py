@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,16 +44,37 @@ class Schedule:
 
     def __post_init__(self):
         if self.fractions != int(self.fractions) or not 0 <= self.fractions <= MOST_FRACTIONS:
-            raise InvalidInput(f"Schedule {self.name!r}: the number of fractions must be from 0 to {MOST_FRACTIONS}, not {self.fractions}.")
+            raise InvalidInput(
+                f"Schedule {self.name!r}: the number of fractions must be from 0 to {MOST_FRACTIONS}, not "
+                f"{self.fractions}."
+            )
         if self.fractions and not 0 < self.dose_gy <= HIGHEST_DOSE_GY:
-            raise InvalidInput(f"Schedule {self.name!r}: the dose of a fraction must be above 0 and at most {HIGHEST_DOSE_GY:g} Gy, not {self.dose_gy}.")
+            raise InvalidInput(
+                f"Schedule {self.name!r}: the dose of a fraction must be above 0 and at most {HIGHEST_DOSE_GY:g} "
+                f"Gy, not {self.dose_gy}."
+            )
         if self.start_day != int(self.start_day) or self.start_day < 0:
-            raise InvalidInput(f"Schedule {self.name!r}: the first fraction is on a whole day from 0 on, not {self.start_day}.")
+            raise InvalidInput(
+                f"Schedule {self.name!r}: the first fraction is on a whole day from 0 on, not {self.start_day}."
+            )
 
     @classmethod
     def of(cls, fractions: int, dose_gy: float, start_day: int = 0) -> Schedule:
         """The schedule with the name that clinicians use, such as "25 x 2 Gy"."""
         return cls(f"{fractions} x {dose_gy:g} Gy", fractions, dose_gy, start_day)
+
+    @classmethod
+    def parse(cls, text: str) -> Schedule:
+        """The schedule that a text names: "none", "25 x 2 Gy", or "5 x 6 Gy from day 14"."""
+        if text == NO_TREATMENT.name:
+            return NO_TREATMENT
+        match = re.fullmatch(r"(\d+) x (\d+(?:\.\d+)?) Gy(?: from day (\d+))?", text)
+        if match is None:
+            raise InvalidInput(
+                f"Scenario {text!r} is not understood: write 'none', '25 x 2 Gy' or '5 x 6 Gy from day 14'."
+            )
+        fractions, dose_gy, start_day = match.groups()
+        return cls(text, int(fractions), float(dose_gy), int(start_day or 0))
 
     @property
     def days(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
-"""Tumour growth and radiotherapy: proliferation and invasion of tumour cells, u' = div(D grad u) + rho u (1 - u), killed by each fraction.
+"""Tumour growth and radiotherapy: u' = div(D grad u) + rho u (1 - u), with the cells that each fraction kills.
 
-u is the density of viable tumour cells as a fraction of the carrying capacity. The model knows viable cells only: dead cells vanish
-at once, so after radiotherapy the **viable tumour volume** falls faster than the mass on an image, which takes weeks to be cleared.
+u is the density of viable tumour cells as a fraction of the carrying capacity. The model knows viable cells only: dead
+cells vanish at once, so after radiotherapy the **viable tumour volume** falls faster than the mass on an image, which
+takes weeks to be cleared.
 """
 
 from __future__ import annotations
@@ -54,15 +55,23 @@ class TumourGrowth(Model):
         self.spacing_mm = spacing_mm
 
     def requires(self) -> tuple[Requirement, ...]:
-        grown_into = (Requirement("segment", tissue, "tissue that the tumour can grow into") for tissue in self._tissues)
+        grown_into = (
+            Requirement("segment", tissue, "tissue that the tumour can grow into") for tissue in self._tissues
+        )
         return (Requirement("segment", "tumour", "outline at the reference scan"), *grown_into)
 
     def prior(self) -> Posterior:
         """What is believed of the parameters before any follow-up of the patient."""
         return Posterior.prior(self.parameters)
 
-    def simulate(self, anatomy: Anatomy, parameters: Mapping[str, float], times_days: Sequence[float], job: Job,
-                 schedule: Schedule = NO_TREATMENT) -> Result:
+    def simulate(
+        self,
+        anatomy: Anatomy,
+        parameters: Mapping[str, float],
+        times_days: Sequence[float],
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+    ) -> Result:
         """One run.
 
         Parameters
@@ -80,8 +89,9 @@ class TumourGrowth(Model):
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold) and "burden" (integral of the
-            density, mL); numbers "volume", "minimum_volume" and "surviving_fraction" (of the whole course).
+            Field "density" at the last time; curves "volume" (mL at or above the detection threshold) and "burden"
+            (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
+            (of the whole course).
 
         Raises
         ------
@@ -90,23 +100,54 @@ class TumourGrowth(Model):
         times = checked_times(times_days)
         run, stages = self._run(anatomy, parameters, times, schedule, job)
         member = complete(self.parameters, parameters)
-        field = Image(stages.on_anatomy(run.densities[-1], run.stage), anatomy.grid, unit=NO_UNIT, time=float(times[-1]), name="density")
-        curves = {"volume": Curve(times, run.volume_ml[:, 0], MILLILITRE), "burden": Curve(times, run.burden_ml, MILLILITRE)}
-        numbers = {"volume": Quantity(float(run.volume_ml[-1, 0]), MILLILITRE),
-                   "minimum_volume": Quantity(float(run.volume_ml.min()), MILLILITRE),
-                   "surviving_fraction": Quantity(schedule.survival(member["alpha"], member["alpha_beta"]), NO_UNIT)}
+        field = Image(
+            stages.on_anatomy(run.densities[-1], run.stage),
+            anatomy.grid,
+            unit=NO_UNIT,
+            time=float(times[-1]),
+            name="density",
+        )
+        curves = {
+            "volume": Curve(times, run.volume_ml[:, 0], MILLILITRE),
+            "burden": Curve(times, run.burden_ml, MILLILITRE),
+        }
+        numbers = {
+            "volume": Quantity(float(run.volume_ml[-1, 0]), MILLILITRE),
+            "minimum_volume": Quantity(float(run.volume_ml.min()), MILLILITRE),
+            "surviving_fraction": Quantity(schedule.survival(member["alpha"], member["alpha_beta"]), NO_UNIT),
+        }
         return Result({"density": field}, curves, numbers)
 
-    def frames(self, anatomy: Anatomy, parameters: Mapping[str, float], times_days: Sequence[float], job: Job,
-               schedule: Schedule = NO_TREATMENT) -> list[Image]:
+    def frames(
+        self,
+        anatomy: Anatomy,
+        parameters: Mapping[str, float],
+        times_days: Sequence[float],
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+    ) -> list[Image]:
         """The density of one run at each time, on the anatomy's grid."""
         times = checked_times(times_days)
         run, stages = self._run(anatomy, parameters, times, schedule, job, keep=True)
-        return [Image(stages.on_anatomy(density, run.stage), anatomy.grid, unit=NO_UNIT, time=float(time), name=f"density, day {time:g}")
-                for time, density in zip(times, run.densities)]
+        return [
+            Image(
+                stages.on_anatomy(density, run.stage),
+                anatomy.grid,
+                unit=NO_UNIT,
+                time=float(time),
+                name=f"density, day {time:g}",
+            )
+            for time, density in zip(times, run.densities)
+        ]
 
-    def calibrate(self, anatomy: Anatomy, observations: Sequence[Observation], job: Job, schedule: Schedule = NO_TREATMENT,
-                  seed: int = 0) -> Posterior:
+    def calibrate(
+        self,
+        anatomy: Anatomy,
+        observations: Sequence[Observation],
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+        seed: int = 0,
+    ) -> Posterior:
         """Growth, spread and (where the patient was treated) radiosensitivity from volumes at follow-up.
 
         Parameters
@@ -128,7 +169,9 @@ class TumourGrowth(Model):
         observations = sorted(observations, key=lambda o: o.time_days)
         for o in observations:
             if o.quantity != "volume" or not (o.value > 0 and o.log_sd > 0 and 0 <= o.time_days):
-                raise InvalidInput(f"Observation {o}: tumour growth takes a volume above 0 mL with a log_sd above 0 at day 0 or later.")
+                raise InvalidInput(
+                    f"Observation {o}: tumour growth takes a volume above 0 mL with a log_sd above 0 at day 0 or later."
+                )
         if not observations:
             raise InvalidInput("Calibration needs at least one observed volume.")
         stages = self._stages(anatomy)
@@ -139,30 +182,52 @@ class TumourGrowth(Model):
             earlier = [o for o in observations if o.time_days < last]
             with hold_out:
                 before = self._fit(stages, earlier, schedule, hold_out)
-                held_out = self._held_out(stages, before, [o for o in observations if o.time_days == last], schedule, seed, hold_out)
+                held_out = self._held_out(
+                    stages, before, [o for o in observations if o.time_days == last], schedule, seed, hold_out
+                )
         with fit:
             fitted = self._fit(stages, observations, schedule, fit)
         return Posterior(fitted.parameters, fitted.log_mean, fitted.log_covariance, fitted.fit, held_out)
 
-    def predict(self, anatomy: Anatomy, posterior: Posterior, times_days: Sequence[float], job: Job, schedule: Schedule = NO_TREATMENT,
-                members: int = 48, seed: int = 0) -> Result:
+    def predict(
+        self,
+        anatomy: Anatomy,
+        posterior: Posterior,
+        times_days: Sequence[float],
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+        members: int = 48,
+        seed: int = 0,
+    ) -> Result:
         """An ensemble under one schedule: `compare` with a single scenario."""
         return self.compare(anatomy, posterior, [schedule], times_days, job, members, seed).predictions[schedule.name]
 
-    def compare(self, anatomy: Anatomy, posterior: Posterior, scenarios: Sequence[Schedule], times_days: Sequence[float], job: Job,
-                members: int = 48, seed: int = 0) -> Comparison:
+    def compare(
+        self,
+        anatomy: Anatomy,
+        posterior: Posterior,
+        scenarios: Sequence[Schedule],
+        times_days: Sequence[float],
+        job: Job,
+        members: int = 48,
+        seed: int = 0,
+    ) -> Comparison:
         """The same members under each schedule; differences are to the first.
 
         Returns
         -------
         Comparison
-            Each prediction has the fields "probability" (share of members with u at or above the threshold at the last time) and
-            "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume", "minimum_volume",
-            "days_to_regrow" (infinite where it has not regrown by the last time), "surviving_fraction", each with its intervals.
+            Each prediction has the fields "probability" (share of members with u at or above the threshold at the last
+            time) and "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume", "
+            ""minimum_volume",
+            "days_to_regrow" (infinite where it has not regrown by the last time), "surviving_fraction", each with "
+            "its intervals.
         """
         names = [s.name for s in scenarios]
         if not names or len(set(names)) != len(names):
-            raise InvalidInput(f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}.")
+            raise InvalidInput(
+                f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
+            )
         drawn = self._members(posterior, members, seed)
         ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), job)
         predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid) for e in ensembles}
@@ -173,7 +238,9 @@ class TumourGrowth(Model):
 
     def _stages(self, anatomy: Anatomy, parameters: Mapping[str, float] | None = None) -> Stages:
         values = complete(self.parameters, parameters or {})
-        relative = {tissue: 1.0 if divisor is None else 1.0 / values[divisor] for tissue, divisor in self._tissues.items()}
+        relative = {
+            tissue: 1.0 if divisor is None else 1.0 / values[divisor] for tissue, divisor in self._tissues.items()
+        }
         return Stages(anatomy, relative, self.spacing_mm)
 
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
@@ -188,8 +255,10 @@ class TumourGrowth(Model):
         untreated = not any(day < last for day in schedule.days)
         free = [n for n, p in enumerate(prior.parameters) if not (untreated and p.name in ("alpha", "alpha_beta"))]
         fixed = complete(self.parameters, {})
-        thin = {"diffusivity": -1.0, "proliferation_rate": 1.0}  # prior standard deviations towards a thin front, which the grid must carry
-        thin = {p.name: p.prior.sample(np.float64(thin.get(p.name, 0.0))) for p in prior.parameters if p.prior}
+        # A front one prior deviation thinner each way must fit the grid, which stays as it is during the fit.
+        offsets = {"diffusivity": -1.0, "proliferation_rate": 1.0}
+        away = np.sqrt(np.diag(prior.log_covariance)) * [offsets.get(p.name, 0.0) for p in prior.parameters]
+        thin = Posterior(prior.parameters, prior.log_mean + away, prior.log_covariance).map
         (spacing,) = stages.plan([{**fixed, **thin}], last, job)
 
         def forward(logs):
@@ -199,24 +268,50 @@ class TumourGrowth(Model):
             return np.log(observed_volumes(stages, spacing, member, observations, schedule, job))
 
         observed, noise = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
-        laplace = levenberg_marquardt(forward, observed, noise, prior.log_mean[free], np.sqrt(np.diag(prior.log_covariance))[free], job)
+        laplace = levenberg_marquardt(
+            forward, observed, noise, prior.log_mean[free], np.sqrt(np.diag(prior.log_covariance))[free], job
+        )
         mean, covariance = prior.log_mean.copy(), prior.log_covariance.copy()
         mean[free], covariance[np.ix_(free, free)] = laplace.mean, laplace.covariance
         if not laplace.converged:
             job.warn("The calibration did not converge: its interval may be too narrow.")
-        fit = Table("Fit", {"time": [o.time_days for o in observations], "observed": np.exp(observed), "fitted": np.exp(laplace.predicted)},
-                    {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE})
+        fit = Table(
+            "Fit",
+            {
+                "time": [o.time_days for o in observations],
+                "observed": np.exp(observed),
+                "fitted": np.exp(laplace.predicted),
+            },
+            {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE},
+        )
         posterior = Posterior(prior.parameters, mean, covariance, fit)
-        check_resolution(posterior.map["diffusivity"], posterior.map["proliferation_rate"], spacing, "the calibrated tumour", job)
+        check_resolution(
+            posterior.map["diffusivity"], posterior.map["proliferation_rate"], spacing, "the calibrated tumour", job
+        )
         return posterior
 
-    def _held_out(self, stages: Stages, posterior: Posterior, observations: Sequence[Observation], schedule: Schedule, seed: int, job: Job) -> Table:
+    def _held_out(
+        self,
+        stages: Stages,
+        posterior: Posterior,
+        observations: Sequence[Observation],
+        schedule: Schedule,
+        seed: int,
+        job: Job,
+    ) -> Table:
         """Observed values beside the 90 % interval of prediction and measurement together."""
         drawn = self._members(posterior, HELD_OUT_MEMBERS, seed)
         spacings = stages.plan(drawn, observations[-1].time_days, job)
-        logs = np.log([observed_volumes(stages, h, member, observations, schedule, job) for h, member in zip(spacings, drawn)])
+        logs = np.log(
+            [observed_volumes(stages, h, member, observations, schedule, job) for h, member in zip(spacings, drawn)]
+        )
         noise = normal_draws(HELD_OUT_MEMBERS, len(observations), seed + 1) * [o.log_sd for o in observations]
         low, high = np.exp(band(logs + noise, 90.0))
-        columns = {"time": [o.time_days for o in observations], "observed": [o.value for o in observations],
-                   "predicted": np.exp(np.median(logs, axis=0)), "low_90": low, "high_90": high}
+        columns = {
+            "time": [o.time_days for o in observations],
+            "observed": [o.value for o in observations],
+            "predicted": np.exp(np.median(logs, axis=0)),
+            "low_90": low,
+            "high_90": high,
+        }
         return Table("Held-out visit", columns, {name: DAY if name == "time" else MILLILITRE for name in columns})

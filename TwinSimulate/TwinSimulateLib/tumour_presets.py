@@ -28,40 +28,116 @@ class Preset:
 
 def _declare(rate, diffusivity, alpha, alpha_beta, threshold, *others: Parameter) -> tuple[Parameter, ...]:
     """The parameters that every preset has: (median, factor to the 95th percentile, source) of the uncertain ones."""
+
     def uncertain(name, symbol, unit, low, high, meaning, value):
         return Parameter(name, symbol, unit, value[0], low, high, meaning, value[2], LogNormal(value[0], value[1]))
 
-    return (uncertain("proliferation_rate", "ρ", PER_DAY, 1e-4, 1.0, "Net growth rate of sparse tumour cells.", rate),
-            uncertain("diffusivity", "D", DIFFUSIVITY, 1e-4, 5.0, "Spread of tumour cells where they move most easily.", diffusivity),
-            uncertain("alpha", "α", "/Gy", 1e-4, 2.0, "Cell kill per Gy of a low dose.", alpha),
-            uncertain("alpha_beta", "α/β", GRAY, 0.5, 50.0, "Dose at which the linear and quadratic cell kill are equal.", alpha_beta),
-            Parameter("detection_threshold", "θ", NO_UNIT, threshold[0], 0.01, 0.99,
-                      "Density, as a fraction of the carrying capacity, at which the outline was drawn.", threshold[1]),
-            *others)
+    return (
+        uncertain("proliferation_rate", "ρ", PER_DAY, 1e-4, 1.0, "Net growth rate of sparse tumour cells.", rate),
+        uncertain(
+            "diffusivity",
+            "D",
+            DIFFUSIVITY,
+            1e-4,
+            5.0,
+            "Spread of tumour cells where they move most easily.",
+            diffusivity,
+        ),
+        uncertain("alpha", "α", "/Gy", 1e-4, 2.0, "Cell kill per Gy of a low dose.", alpha),
+        uncertain(
+            "alpha_beta",
+            "α/β",
+            GRAY,
+            0.5,
+            50.0,
+            "Dose at which the linear and quadratic cell kill are equal.",
+            alpha_beta,
+        ),
+        Parameter(
+            "detection_threshold",
+            "θ",
+            NO_UNIT,
+            threshold[0],
+            0.01,
+            0.99,
+            "Density, as a fraction of the carrying capacity, at which the outline was drawn.",
+            threshold[1],
+        ),
+        *others,
+    )
 
 
 PRESETS = {
     "soft-tissue sarcoma": Preset(
-        "Soft-tissue sarcoma in one uniform tissue", {"soft tissue": None},
+        "Soft-tissue sarcoma in one uniform tissue",
+        {"soft tissue": None},
         _declare(
-            (0.02, 3.0, "Wide, chosen with D so that a nodule of 1 cm radius doubles in about 40 days, the division between faster and slower "
-                        "sarcoma metastases in Casson et al., Cancer 69 (1992) 662; growth rates of primary tumours were not found"),
+            (
+                0.02,
+                3.0,
+                "Wide, chosen with D so that a nodule of 1 cm radius doubles in about 40 days, the division between "
+                "faster and slower "
+                "sarcoma metastases in Casson et al., Cancer 69 (1992) 662; growth rates of primary tumours were "
+                "not found",
+            ),
             (0.05, 3.0, "Wide, chosen with ρ: see there"),
-            (0.23, 2.2, "From the survival at 2 Gy, median 0.52 and range 0.27 to 0.76, of 14 sarcoma cell lines (Radiation Research 2021, "
-                        "doi 10.1667/RADE-20-00226.1); cells in a dish, so probably an upper estimate for hypoxic bulk tumour"),
-            (4.0, 2.0, "As used for soft-tissue sarcoma by the review of Radiation Oncology 17 (2022), doi 10.1186/s13014-022-02072-9; median "
-                       "4.9 Gy in 14 cell lines (doi 10.1667/RADE-20-00226.1)"),
-            (0.5, "Chosen: no published value for the density at a sarcoma's outline"))),
+            (
+                0.23,
+                2.2,
+                "From the survival at 2 Gy, median 0.52 and range 0.27 to 0.76, of 14 sarcoma cell lines (Radiation "
+                "Research 2021, "
+                "doi 10.1667/RADE-20-00226.1); cells in a dish, so probably an upper estimate for hypoxic bulk tumour",
+            ),
+            (
+                4.0,
+                2.0,
+                "As used for soft-tissue sarcoma by the review of Radiation Oncology 17 (2022), doi "
+                "10.1186/s13014-022-02072-9; median "
+                "4.9 Gy in 14 cell lines (doi 10.1667/RADE-20-00226.1)",
+            ),
+            (0.5, "Chosen: no published value for the density at a sarcoma's outline"),
+        ),
+    ),
     "glioma": Preset(
-        "Glioblastoma in white and grey matter", {"white matter": None, "grey matter": "white_to_grey_ratio"},
+        "Glioblastoma in white and grey matter",
+        {"white matter": None, "grey matter": "white_to_grey_ratio"},
         _declare(
-            (0.05, 2.5, "Within 0.035 to 0.2 per day of the GliODIL synthetic tumours; with D it doubles a 20 mL tumour in three to seven weeks, as "
-                        "untreated glioblastomas do (median 21 days: Ellingson et al., Cancer 122 (2016) 1718)"),
+            (
+                0.05,
+                2.5,
+                "Within 0.035 to 0.2 per day of the GliODIL synthetic tumours; with D it doubles a 20 mL tumour in "
+                "three to seven weeks, as "
+                "untreated glioblastomas do (median 21 days: Ellingson et al., Cancer 122 (2016) 1718)",
+            ),
             (0.1, 2.5, "Within 0.035 to 0.2 mm²/day of the GliODIL synthetic tumours (white matter)"),
-            (0.06, 2.5, "Between model fits to single patients (about 0.03, unverified) and 0.12 (0.10 to 0.14) from pooled trials: Pedicini et al., "
-                        "Clinical radiobiology of glioblastoma multiforme"),
-            (8.0, 1.5, "8 Gy (5.0 to 10.8) from pooled trials: Pedicini et al., Clinical radiobiology of glioblastoma multiforme"),
-            (0.8, "Outline of enhancement on T1 with gadolinium, as in proliferation-invasion models; FLAIR or T2 outlines take 0.16 (unverified)"),
-            Parameter("white_to_grey_ratio", "D_w/D_g", NO_UNIT, 10.0, 1.0, 100.0, "How much more easily tumour cells move in white than in grey matter.",
-                      "Low end of the 10 to 30 of the GliODIL synthetic tumours; older models use 5"))),
+            (
+                0.06,
+                2.5,
+                "Between model fits to single patients (about 0.03, unverified) and 0.12 (0.10 to 0.14) from pooled "
+                "trials: Pedicini et al., "
+                "Clinical radiobiology of glioblastoma multiforme",
+            ),
+            (
+                8.0,
+                1.5,
+                "8 Gy (5.0 to 10.8) from pooled trials: Pedicini et al., Clinical radiobiology of glioblastoma "
+                "multiforme",
+            ),
+            (
+                0.8,
+                "Outline of enhancement on T1 with gadolinium, as in proliferation-invasion models; FLAIR or T2 "
+                "outlines take 0.16 (unverified)",
+            ),
+            Parameter(
+                "white_to_grey_ratio",
+                "D_w/D_g",
+                NO_UNIT,
+                10.0,
+                1.0,
+                100.0,
+                "How much more easily tumour cells move in white than in grey matter.",
+                "Low end of the 10 to 30 of the GliODIL synthetic tumours; older models use 5",
+            ),
+        ),
+    ),
 }

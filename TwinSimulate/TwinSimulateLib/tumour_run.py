@@ -59,7 +59,7 @@ class Ensemble:
 
     @property
     def days_to_regrow(self) -> np.ndarray:
-        """For each member, the day on which the viable volume is back at its start; 0 if it never fell, infinite if it is not back."""
+        """Day on which each member's volume is back at its start; 0 if it never fell, infinite if not back."""
         return np.array([_regrowth(self.times_days, volume) for volume in self.volume_ml])
 
 
@@ -71,8 +71,16 @@ def checked_times(times_days: Sequence[float]) -> np.ndarray:
     return times if times[0] == 0 else np.concatenate([[0.0], times])
 
 
-def run_member(stages: Stages, spacing_mm: float, member: Mapping[str, float], schedule: Schedule, times_days: np.ndarray,
-               thresholds: Sequence[float], job: Job, keep: bool = False) -> Run:
+def run_member(
+    stages: Stages,
+    spacing_mm: float,
+    member: Mapping[str, float],
+    schedule: Schedule,
+    times_days: np.ndarray,
+    thresholds: Sequence[float],
+    job: Job,
+    keep: bool = False,
+) -> Run:
     """One run on the stage of a planned spacing, again on a wider one if the tumour reaches the edge of its box."""
     run = _advance(stages.stage(spacing_mm), member, schedule, times_days, thresholds, job, keep)
     while run.stage.is_reached(run.densities[-1]):
@@ -80,8 +88,13 @@ def run_member(stages: Stages, spacing_mm: float, member: Mapping[str, float], s
     return run
 
 
-def run_ensemble(stages: Stages, members: Sequence[Mapping[str, float]], schedules: Sequence[Schedule], times_days: np.ndarray,
-                 job: Job) -> list[Ensemble]:
+def run_ensemble(
+    stages: Stages,
+    members: Sequence[Mapping[str, float]],
+    schedules: Sequence[Schedule],
+    times_days: np.ndarray,
+    job: Job,
+) -> list[Ensemble]:
     """All members through all schedules."""
     spacings = stages.plan(members, float(times_days[-1]), job)
     volume = np.zeros((len(schedules), len(members), times_days.size))
@@ -97,24 +110,42 @@ def run_ensemble(stages: Stages, members: Sequence[Mapping[str, float]], schedul
             sums[s][run.stage] = sums[s].get(run.stage, 0) + both
     answers = []
     for s, schedule in enumerate(schedules):
-        mean, probability = (sum(stages.on_anatomy(total[n], stage) for stage, total in sums[s].items()) / len(members) for n in (0, 1))
-        answers.append(Ensemble(schedule, times_days, volume[s], burden[s], mean, probability))
+        both = np.zeros((2, *stages.grid.shape), np.float32)
+        for stage, total in sums[s].items():
+            both += [stages.on_anatomy(part, stage) for part in total / len(members)]
+        answers.append(Ensemble(schedule, times_days, volume[s], burden[s], both[0], both[1]))
     return answers
 
 
-def observed_volumes(stages: Stages, spacing_mm: float, member: Mapping[str, float], observations: Sequence[Observation], schedule: Schedule,
-                     job: Job) -> np.ndarray:
+def observed_volumes(
+    stages: Stages,
+    spacing_mm: float,
+    member: Mapping[str, float],
+    observations: Sequence[Observation],
+    schedule: Schedule,
+    job: Job,
+) -> np.ndarray:
     """What the member would show at each observation, in mL; at least SMALLEST_ML, so that it has a logarithm."""
     times = checked_times(sorted({o.time_days for o in observations}))
     levels = [member["detection_threshold"] if o.threshold is None else o.threshold for o in observations]
     thresholds = sorted(set(levels))
     run = run_member(stages, spacing_mm, member, schedule, times, thresholds, job)
-    seen = [run.volume_ml[np.searchsorted(times, o.time_days), thresholds.index(level)] for o, level in zip(observations, levels)]
+    seen = [
+        run.volume_ml[np.searchsorted(times, o.time_days), thresholds.index(level)]
+        for o, level in zip(observations, levels)
+    ]
     return np.maximum(seen, SMALLEST_ML)
 
 
-def _advance(stage: Stage, member: Mapping[str, float], schedule: Schedule, times_days: np.ndarray, thresholds: Sequence[float], job: Job,
-             keep: bool) -> Run:
+def _advance(
+    stage: Stage,
+    member: Mapping[str, float],
+    schedule: Schedule,
+    times_days: np.ndarray,
+    thresholds: Sequence[float],
+    job: Job,
+    keep: bool,
+) -> Run:
     diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
     spared = survival(schedule.dose_gy, member["alpha"], member["alpha_beta"])
     equation, voxel_ml = stage.equation, stage.grid.voxel_volume_ml

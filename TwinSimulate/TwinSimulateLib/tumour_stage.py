@@ -1,4 +1,4 @@
-"""Where a tumour is simulated: the box around it that its front can reach, on a grid fine enough for that front and no finer."""
+"""Where a tumour is simulated: the box that its front can reach, on a grid fine enough for it and no finer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
 from .model import Anatomy
 from .numerics.diffusion import ReactionDiffusion
-from .numerics.travelling_wave import WELL_RESOLVED, check_resolution, front_length_mm, front_profile, front_speed_mm_per_day
+from .numerics.travelling_wave import (
+    WELL_RESOLVED,
+    check_resolution,
+    front_length_mm,
+    front_profile,
+    front_speed_mm_per_day,
+)
 
 LADDER_MM = tuple(0.5 * 2 ** (n / 2) for n in range(5))
 """Spacings to choose from, 0.5 to 2 mm: few, so that the members of an ensemble share their grids."""
@@ -33,8 +39,9 @@ class Stage:
     equation : ReactionDiffusion
     distance_mm : array, shape (k, j, i)
         Signed distance to the tumour's outline, negative inside.
-    tumour_diffusivity : float
-        Mean relative diffusivity in the tumour.
+    relative_width : array, shape (k, j, i)
+        Width of a front in each voxel's tissue, relative to where cells move most easily: the root of the relative
+        diffusivity.
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
@@ -43,13 +50,17 @@ class Stage:
     grid: Grid
     equation: ReactionDiffusion
     distance_mm: np.ndarray
-    tumour_diffusivity: float
+    relative_width: np.ndarray
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
 
     def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
-        """The density at the reference scan: the travelling wave laid along the outline, so that {u >= threshold} is the tumour."""
-        length = front_length_mm(diffusivity * self.tumour_diffusivity, rate)
+        """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
+
+        Each voxel takes the wave of its own tissue, so that the unseen part reaches farther into white than into grey
+        matter.
+        """
+        length = front_length_mm(diffusivity, rate) * self.relative_width
         return np.where(self.equation.domain, front_profile(self.distance_mm, length, threshold), 0.0)
 
     def is_reached(self, density: np.ndarray) -> bool:
@@ -94,7 +105,7 @@ class Stages:
         self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
-        """The spacing for each member, in mm; makes the boxes wide enough for all of them, and checks that each front is resolved."""
+        """The spacing for each member, in mm: makes wide enough boxes, and checks that each front is resolved."""
         margins: dict[float, float] = {}
         spacings = []
         for member in members:
@@ -105,7 +116,10 @@ class Stages:
             check_resolution(diffusivity * fastest, rate, spacing, "the tissue where cells move most easily", job)
             slow = self._relative[self._slowest]
             if slow < fastest and math.sqrt(diffusivity * slow / rate) < WELL_RESOLVED * spacing:
-                job.warn(f"The tumour front in {self._slowest} is thinner than the grid resolves; its speed there is too high by 5 % or more.")
+                job.warn(
+                    f"The tumour front in {self._slowest} is thinner than the grid resolves; its speed there is too "
+                    f"high by 5 % or more."
+                )
             margins[spacing] = max(margins.get(spacing, 0.0), margin)
             spacings.append(spacing)
         for spacing, margin in margins.items():
@@ -155,19 +169,31 @@ class Stages:
             # Nearest beyond the outermost voxel centres, half a voxel of which with_spacing covers too.
             return values if same else resample(Image(np.pad(values, 1, mode="edge"), _padded(source)), grid).array
 
-        distance, cover, weighted = (carried(values) for values in (self._distance(low, high), self._cover[box], self._weighted[box]))
+        distance, cover, weighted = (
+            carried(values) for values in (self._distance(low, high), self._cover[box], self._weighted[box])
+        )
         domain = (cover >= 0.5) | (distance <= 0)
         relative = np.where(domain, weighted / np.maximum(cover, 1e-6), 1.0)
         relative = np.clip(relative, min(self._relative.values()), 1.0)
         faces = []
         for axis in range(3):
             everything: list[slice | int] = [slice(None)] * 3
-            faces += [(*everything[:axis], end, *everything[axis + 1:])
-                      for end, is_open in ((0, low[axis] > 0), (-1, high[axis] < self.grid.shape[axis])) if is_open]
-        return Stage(grid, ReactionDiffusion(domain, grid.spacing, relative), distance, float(relative[distance <= 0].mean()), margin_mm, tuple(faces))
+            faces += [
+                (*everything[:axis], end, *everything[axis + 1 :])
+                for end, is_open in ((0, low[axis] > 0), (-1, high[axis] < self.grid.shape[axis]))
+                if is_open
+            ]
+        return Stage(
+            grid,
+            ReactionDiffusion(domain, grid.spacing, relative),
+            distance,
+            np.sqrt(relative),
+            margin_mm,
+            tuple(faces),
+        )
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Signed distance to the outline, half-way between the voxels on its two sides, on the voxels from low to high."""
+        """Signed distance to the outline, half-way between the voxels on its sides, from low to high."""
         if self._distances is None or (low < self._distances[1]).any() or (high > self._distances[2]).any():
             box = tuple(slice(a, b) for a, b in zip(low, high))
             mask, spacing = self._tumour[box], self.grid.spacing[::-1]
@@ -182,4 +208,5 @@ class Stages:
 def _padded(grid: Grid) -> Grid:
     matrix = grid.ijk_to_ras.copy()
     matrix[:3, 3] = grid.to_ras([-1, -1, -1])
-    return Grid(tuple(n + 2 for n in grid.shape), matrix)
+    depth, height, width = grid.shape
+    return Grid((depth + 2, height + 2, width + 2), matrix)

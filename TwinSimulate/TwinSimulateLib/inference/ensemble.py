@@ -7,7 +7,7 @@ from scipy.stats import norm, qmc
 
 
 def normal_draws(members: int, parameters: int, seed: int) -> np.ndarray:
-    """Standard-normal deviates, shape (members, parameters), by Latin hypercube: every parameter's whole range with few members."""
+    """Standard-normal deviates, shape (members, parameters), by Latin hypercube."""
     if parameters == 0:
         return np.zeros((members, 0))
     return norm.ppf(qmc.LatinHypercube(parameters, rng=np.random.default_rng(seed)).random(members))

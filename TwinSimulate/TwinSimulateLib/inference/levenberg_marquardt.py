@@ -1,7 +1,8 @@
 """Levenberg-Marquardt for a handful of parameters with Gaussian priors and a forward model that is costly but smooth.
 
-Minimises |(observed - forward(x)) / noise_sd|^2 + |(x - prior_mean) / prior_sd|^2; the Jacobian takes one forward run a parameter. The
-posterior is Laplace's: Gaussian at the minimum with covariance (J' R^-1 J + P^-1)^-1, exact where the model is linear.
+Minimises |(observed - forward(x)) / noise_sd|^2 + |(x - prior_mean) / prior_sd|^2; the Jacobian takes one forward run a
+parameter. The posterior is Laplace's: Gaussian at the minimum with covariance (J' R^-1 J + P^-1)^-1, exact where the
+model is linear.
 """
 
 from __future__ import annotations
@@ -38,8 +39,16 @@ class Laplace:
     converged: bool
 
 
-def levenberg_marquardt(forward: Callable[[np.ndarray], np.ndarray], observed: np.ndarray, noise_sd: np.ndarray, prior_mean: np.ndarray,
-                        prior_sd: np.ndarray, job: Job, difference: float = 0.05, tolerance: float = 1e-3) -> Laplace:
+def levenberg_marquardt(
+    forward: Callable[[np.ndarray], np.ndarray],
+    observed: np.ndarray,
+    noise_sd: np.ndarray,
+    prior_mean: np.ndarray,
+    prior_sd: np.ndarray,
+    job: Job,
+    difference: float = 0.05,
+    tolerance: float = 1e-3,
+) -> Laplace:
     """Fit, starting from the prior's mean.
 
     Parameters

@@ -1,9 +1,9 @@
 """Reaction-diffusion u' = div(D grad u) + rho u (1 - u) on a masked box of voxels.
 
-Finite volumes: each voxel exchanges with its six neighbours through faces whose coefficient is the harmonic mean of the two
-diffusivities, which is exact for layers in series; a face to a voxel outside the mask, or outside the box, has coefficient
-zero and lets nothing through. Time steps are Strang's: half a step of logistic growth, solved exactly, a step of diffusion, and the
-other half; the halves of consecutive steps are merged, so a step is one pass through memory.
+Finite volumes: each voxel exchanges with its six neighbours through faces whose coefficient is the harmonic mean of the
+two diffusivities, which is exact for layers in series; a face to a voxel outside the mask, or outside the box, has
+coefficient zero and lets nothing through. Time steps are Strang's: half a step of logistic growth, solved exactly, a
+step of diffusion, and the other half; the halves of consecutive steps are merged, so a step is one pass through memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GROWTH_A_STEP = 0.5
 
 @njit(parallel=True, nogil=True, cache=True)
 def _advance(u, v, east, north, top, rows, first, last, row_stride, slab_stride, step, growth, one):
-    """One step of diffusion, then exact logistic growth by the factor `growth` of the odds u / (1 - u); from u into v."""
+    """One step of diffusion, then exact logistic growth by the factor `growth` of u / (1 - u); from u into v."""
     gain = growth - one
     for r in prange(rows.size):
         start, stop = first[r] + rows[r], last[r] + rows[r]
@@ -75,12 +75,16 @@ class ReactionDiffusion:
         If the domain is empty, or a diffusivity in it is not a positive, finite number.
     """
 
-    def __init__(self, domain: np.ndarray, spacing_mm, relative_diffusivity: np.ndarray | None = None, dtype=np.float32):
+    def __init__(
+        self, domain: np.ndarray, spacing_mm, relative_diffusivity: np.ndarray | None = None, dtype=np.float32
+    ):
         self.domain = np.asarray(domain, bool)
         self.dtype = np.dtype(dtype).type
         if not self.domain.any():
             raise InvalidInput("The domain of the reaction-diffusion equation is empty: no voxel is tissue.")
-        relative = np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity, float)
+        relative = (
+            np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity, float)
+        )
         inside = relative[self.domain]
         if not (np.isfinite(inside).all() and inside.min() > 0):
             raise InvalidInput("The relative diffusivity must be positive and finite in every voxel of the domain.")
@@ -101,19 +105,23 @@ class ReactionDiffusion:
         return min(diffusive, GROWTH_A_STEP / rate if rate > 0 else math.inf)
 
     def state(self, density: np.ndarray) -> np.ndarray:
-        """A density on the voxels, shape (k, j, i), 0 to 1, as `advance_state` takes it: flat, with a layer of nothing around the box."""
+        """A density, shape (k, j, i), 0 to 1, as `advance_state` takes it: flat, with a layer of nothing around."""
         return np.pad(np.where(self.domain, density, 0).astype(self.dtype), 1).ravel()
 
     def density(self, state: np.ndarray) -> np.ndarray:
         """The density of a state on the voxels, shape (k, j, i), zero outside the domain."""
         return state.reshape(self._shape)[1:-1, 1:-1, 1:-1].copy()
 
-    def advance(self, density: np.ndarray, diffusivity: float, rate: float, days: float, job: Job | None = None) -> np.ndarray:
+    def advance(
+        self, density: np.ndarray, diffusivity: float, rate: float, days: float, job: Job | None = None
+    ) -> np.ndarray:
         """The density after `days`, from the density now, both of shape (k, j, i): see `advance_state`."""
         return self.density(self.advance_state(self.state(density), diffusivity, rate, days, job))
 
-    def advance_state(self, state: np.ndarray, diffusivity: float, rate: float, days: float, job: Job | None = None) -> np.ndarray:
-        """The state after `days`; the one handed in is used up. This is `advance` without copies, for runs with many stops.
+    def advance_state(
+        self, state: np.ndarray, diffusivity: float, rate: float, days: float, job: Job | None = None
+    ) -> np.ndarray:
+        """The state after `days`; the one handed in is used up: `advance` without copies, for runs with many stops.
 
         Parameters
         ----------
@@ -138,15 +146,27 @@ class ReactionDiffusion:
         for n in range(steps):
             if job is not None:
                 job.checkpoint()
-            _advance(now, after, self._east, self._north, self._top, self.rows, self.first, self.last, *self.strides,
-                     step, full if n < steps - 1 else half, one)
+            _advance(
+                now,
+                after,
+                self._east,
+                self._north,
+                self._top,
+                self.rows,
+                self.first,
+                self.last,
+                *self.strides,
+                step,
+                full if n < steps - 1 else half,
+                one,
+            )
             now, after = after, now
         self._spare = after
         return now
 
 
 def _face_coefficients(diffusivity: np.ndarray, axis: int, spacing_mm: float) -> np.ndarray:
-    """Harmonic mean over h squared, on the face between each voxel and the next along the axis; zero where either is outside."""
+    """Harmonic mean over h squared on each voxel's face to the next along the axis; zero where either is outside."""
     beyond = np.roll(diffusivity, -1, axis)
     total = diffusivity + beyond
     mean = np.divide(2.0 * diffusivity * beyond, total, out=np.zeros_like(total), where=total > 0)
@@ -154,7 +174,7 @@ def _face_coefficients(diffusivity: np.ndarray, axis: int, spacing_mm: float) ->
 
 
 def _row_spans(domain: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat offset of each row that meets the domain, and its first and one-past-last voxel there; unsigned, for plain indexing."""
+    """Flat offset of each row that meets the domain, its first voxel there and the one past its last; unsigned."""
     lines = domain.reshape(-1, domain.shape[2])
     rows = np.flatnonzero(lines.any(axis=1))
     first = lines[rows].argmax(axis=1)

@@ -1,4 +1,4 @@
-"""The volume that a density field encloses above a threshold, finer than a voxel, so that it changes smoothly with time and parameters."""
+"""The volume in which a density exceeds a threshold, finer than a voxel: smooth in time and parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from numba import njit, prange
 
 from .diffusion import ReactionDiffusion
 
-_BAND = 1.0  # in units of the front length: a surface farther off than this does not cut the voxel on any grid that resolves the front
+# In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
+_BAND = 1.0
 _ONE = np.uint64(1)
 
 
@@ -47,7 +48,7 @@ def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
 
 
 def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: float) -> tuple[float, float]:
-    """Number of voxels in {u >= threshold}, where one that the surface cuts counts by its part inside; and the sum of the density.
+    """Number of voxels in {u >= threshold}, one that the surface cuts by its part inside; and the sum of u.
 
     The surface is placed in a voxel by the phase ln(u^-1/2 - 1), which the travelling wave makes linear in distance.
 

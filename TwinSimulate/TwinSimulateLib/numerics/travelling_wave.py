@@ -28,9 +28,11 @@ def front_speed_mm_per_day(diffusivity: float, rate: float) -> float:
     return 5.0 * math.sqrt(diffusivity * rate / 6.0)
 
 
-def front_profile(distance_mm: np.ndarray, length_mm: float, threshold: float) -> np.ndarray:
+def front_profile(distance_mm: np.ndarray, length_mm: float | np.ndarray, threshold: float) -> np.ndarray:
     """The wave's density at a signed distance ahead of the surface where it equals the threshold."""
-    steepness = np.minimum(np.asarray(distance_mm) / length_mm, 300.0)  # beyond, the density is nil and exp would overflow
+    steepness = np.minimum(
+        np.asarray(distance_mm) / length_mm, 300.0
+    )  # beyond, the density is nil and exp would overflow
     return (1.0 + (threshold**-0.5 - 1.0) * np.exp(steepness)) ** -2
 
 
@@ -55,7 +57,14 @@ def check_resolution(diffusivity: float, rate: float, spacing_mm: float, tissue:
     """
     width = math.sqrt(diffusivity / rate)
     if width < RESOLVED * spacing_mm * (1 - 1e-9):
-        raise NotResolved(f"The tumour front in {tissue} is {width:.2g} mm wide (sqrt(D/rho)): at {spacing_mm:.2g} mm its speed would be "
-                          "wrong by more than 20 %.", width / WELL_RESOLVED)
+        raise NotResolved(
+            f"The tumour front in {tissue} is {width:.2g} mm wide (sqrt(D/rho)): at {spacing_mm:.2g} mm its speed "
+            f"would be "
+            "wrong by more than 20 %.",
+            width / WELL_RESOLVED,
+        )
     if width < WELL_RESOLVED * spacing_mm * (1 - 1e-9):
-        job.warn(f"The tumour front in {tissue} is thin for a grid of {spacing_mm:.2g} mm: its speed may be wrong by 5 to 20 %.")
+        job.warn(
+            f"The tumour front in {tissue} is thin for a grid of {spacing_mm:.2g} mm: its speed may be wrong by 5 "
+            f"to 20 %."
+        )
