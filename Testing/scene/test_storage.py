@@ -237,6 +237,19 @@ def test_a_truncated_bundle_is_refused(scene, twin, tmp_path, cut):
     assert snapshot(scene) == before
 
 
+@pytest.mark.parametrize("at", range(60, 2000, 97))
+def test_a_damaged_bundle_never_ends_in_another_error(scene, twin, tmp_path, at):
+    path = save(twin, tmp_path / "a.mrb")
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = bytes(255 - byte for byte in content[at : at + 8])
+    path.write_bytes(content)
+    before = snapshot(scene)
+    try:
+        load(path)
+    except InvalidInput:
+        assert snapshot(scene) == before
+
+
 def test_a_bundle_that_lacks_a_volume_s_file_is_refused(scene, twin, tmp_path):
     path = save(twin, tmp_path / "a.mrb")
     with zipfile.ZipFile(path) as file:

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -122,7 +123,7 @@ def _unpack(path: Path, folder: Path, limit: int) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with bundle.open(member) as packed, target.open("wb") as plain:
                     shutil.copyfileobj(packed, plain, 2**20)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise InvalidInput(f"{path.name!r} is not a complete scene bundle (.mrb): {error}.") from error
 
 
