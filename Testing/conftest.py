@@ -22,3 +22,11 @@ def data() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+@pytest.fixture
+def scene():
+    """The running MRML scene, empty."""
+    from TwinCore.scene import new_scene
+
+    return new_scene()

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from TwinCore import Grid, GridTransform, Image, LinearTransform, Quantity, Segmentation, Table
-from TwinCore.scene import Twin, new_scene
-
-
-@pytest.fixture
-def scene():
-    """The running MRML scene, empty."""
-    return new_scene()
+from TwinCore.scene import Twin
 
 
 def random_grid(rng, shape=(5, 6, 7)) -> Grid:
