@@ -271,6 +271,8 @@ def numbers(values) -> str:
 
 def detached_path(header_path: Path, data_file: str) -> Path:
     """The file that holds the voxels of a detached header, which must lie in the header's own folder or below it."""
+    if not data_file.isprintable():
+        raise InvalidInput(f"{header_path.name}: the name of its data file is not readable: the header is damaged.")
     if data_file.upper().startswith("LIST") or "%" in data_file:
         raise InvalidInput(
             f"{header_path.name}: the voxels are spread over several files. Save the volume as one file."

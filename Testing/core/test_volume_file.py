@@ -349,3 +349,26 @@ def test_real_files_agree_with_simpleitk(data, folder):
         theirs, ours = sitk.ReadImage(str(path)), read_volume(path)
         assert ours.grid.same_as(grid_of(theirs))
         np.testing.assert_array_equal(ours.array, sitk.GetArrayFromImage(theirs))
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """One to five bytes changed, taken out or put in."""
+    changed = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        at = int(rng.integers(min(len(changed), 420)))
+        changed[at : at + int(rng.integers(0, 4))] = rng.integers(0, 256, int(rng.integers(0, 4)), np.uint8).tobytes()
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_no_random_damage_escapes_as_another_error(tmp_path, ending):
+    path, rng = tmp_path / f"scan{ending}", np.random.default_rng(5)
+    sitk.WriteImage(to_sitk(oblique_image()), str(path))
+    content, refusals = path.read_bytes(), 0
+    for _ in range(150):
+        path.write_bytes(damaged(content, rng))
+        try:
+            read_volume(path, "MR")
+        except (InvalidInput, MissingInput):
+            refusals += 1
+    assert refusals > 50

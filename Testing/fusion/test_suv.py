@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from Testing.fusion.dicom_files import pet_slices, save, slices
-from TwinCore import InvalidInput
+from TwinCore import InvalidInput, MissingInput
 from TwinCore.volume_file import read_volume
 from TwinFusionLib.dicom_series import read_series
 from TwinFusionLib.suv import nuclide, read_pet_suv, scan_start, suv_factor, to_suv
@@ -167,3 +167,22 @@ def test_published_suv_image(data):
     np.testing.assert_allclose(part.grid.corners(), published.grid.corners(), atol=0.05)
     assert np.abs(part.array - published.array).max() < 0.001
     assert part.array.max() == pytest.approx(reference["ref_SUVmax"], abs=0.005)
+
+
+def test_no_random_damage_escapes_as_another_error(tmp_path):
+    folder, rng, refusals = save(tmp_path / "pet", pet_slices()), np.random.default_rng(5), 0
+    path = sorted(folder.iterdir())[1]
+    content = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 6)):
+            at = int(rng.integers(len(changed)))
+            changed[at : at + int(rng.integers(0, 4))] = rng.integers(
+                0, 256, int(rng.integers(0, 4)), np.uint8
+            ).tobytes()
+        path.write_bytes(changed)
+        try:
+            read_pet_suv(folder)
+        except (InvalidInput, MissingInput):
+            refusals += 1
+    assert refusals > 50

@@ -233,3 +233,22 @@ def test_real_tumour_on_mr(data):
     assert segmentation.volume_ml("GTV_Mass") == pytest.approx(reference["MR_T1_GTV_ml"], abs=0.1)
     found = centroid(segmentation.mask("GTV_Mass"), grid) * LPS
     np.testing.assert_allclose(found, reference["MR_T1_GTV_centroid"], atol=0.05)
+
+
+def test_no_random_damage_escapes_as_another_error(tmp_path):
+    outlines = planes(circle(9, points=12), [0.0, 1.0])
+    path, rng, refusals = write(tmp_path / "rs.dcm", {"GTV": outlines, "CTV": outlines}), np.random.default_rng(5), 0
+    content = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 6)):
+            at = int(rng.integers(len(changed)))
+            changed[at : at + int(rng.integers(0, 4))] = rng.integers(
+                0, 256, int(rng.integers(0, 4)), np.uint8
+            ).tobytes()
+        path.write_bytes(changed)
+        try:
+            read_rtstruct(path, GRID)
+        except (InvalidInput, MissingInput):
+            refusals += 1
+    assert refusals > 50

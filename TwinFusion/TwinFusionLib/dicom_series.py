@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_has_tag, dictionary_VM
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
@@ -173,17 +174,36 @@ def _headers(folder: Path, job: Job) -> dict[str, list[tuple[Path, Dataset]]]:
 
 def _read(path: Path, **options) -> Dataset:
     """pydicom's reading, with its warnings (they can hold a patient's words) kept quiet and failures named."""
+    name = display_name(path.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return pydicom.dcmread(path, **options)
+            header = pydicom.dcmread(path, **options)
         except InvalidDicomError:
             raise
         except Exception as error:  # whatever a damaged file provokes inside the parser
             raise InvalidInput(
-                f"{display_name(path.name)}: the DICOM file is damaged ({type(error).__name__} while reading it). "
-                "Export it again."
+                f"{name}: the DICOM file is damaged ({type(error).__name__} while reading it). Export it again."
             ) from error
+        _decode(header, name)
+        return header
+
+
+def _decode(header: Dataset, name: str) -> None:
+    """Decode every element now, since pydicom otherwise does at first use; private ones that cannot be are dropped."""
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+            single = not tag.is_private and element.VM > 1 and dictionary_has_tag(tag) and dictionary_VM(tag) == "1"
+        except Exception as error:  # each kind of value fails in its own way
+            if not tag.is_private:
+                raise InvalidInput(f"{name}: the element {tag} cannot be decoded. Export the file again.") from error
+            del header[tag]
+            continue
+        if single:
+            raise InvalidInput(f"{name}: the element {tag} has several values where one is meant. Export it again.")
+        for item in element.value or [] if element.VR == "SQ" else []:
+            _decode(item, name)
 
 
 def _chosen(

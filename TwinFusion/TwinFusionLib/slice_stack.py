@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import AllTransferSyntaxes
 
 from TwinCore.errors import InvalidInput
 from TwinCore.grid import LPS_FROM_RAS, Grid
@@ -40,10 +41,10 @@ def check_alike(headers: list[Dataset], name: str) -> None:
                 "grey values are meant. It may be a screen capture or a fused picture."
             )
         syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
-        if not syntax:
+        if syntax not in AllTransferSyntaxes:
             raise InvalidInput(
-                f"{name}: the transfer syntax (0002,0010) is missing, so how the voxels are coded is not known. Export "
-                "the series again."
+                f"{name}: the transfer syntax (0002,0010) is missing or not a known one, so how the voxels are coded is "
+                "not known. Export the series again."
             )
         if str(header.get("LossyImageCompression", "00")) == "01" or str(syntax) in _LOSSY:
             raise InvalidInput(

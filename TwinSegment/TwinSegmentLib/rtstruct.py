@@ -1,7 +1,7 @@
 """Reading the outlines of a DICOM RT Structure Set as a `Segmentation`.
 
 Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6), each of which stands for half the distance to its
-neighbours. Planes parallel to the grid's slices are filled on its rows and columns; others on a grid of their own, whose
+neighbours. Planes parallel to the slices are filled on their rows and columns; others on a grid of their own, whose
 slices are the planes, and carried over.
 """
 
@@ -27,6 +27,7 @@ from .rasterise import area, crosses_itself, fill
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.5  # slices that an outline may reach through and still count as parallel to them
 _SAME_PLANE = 0.02  # distance, in slices, below which two outlines lie in one plane
+Region = tuple[str, Dataset, Dataset]
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -62,9 +63,8 @@ def read_rtstruct(
         between its voxels, or in another frame of reference. The message names the region.
     """
     job = job or Job()
-    dataset = _structure_set(Path(path))
     masks, colours = {}, {}
-    chosen = _chosen(dataset, roi_names)
+    chosen = _chosen(_regions(Path(path)), roi_names)
     for name, item, contours in job.each(chosen):
         _check_frame(item, frame_of_reference_uid, name)
         outlines = [grid.to_ijk(points) for points in _outlines(contours, name)]
@@ -85,10 +85,11 @@ def read_rtstruct(
 
 def region_names(path: str | Path) -> list[str]:
     """Names of the regions of a structure set, as they are shown."""
-    return [name for name, _, _ in _regions(_structure_set(Path(path)))]
+    return [name for name, _, _ in _regions(Path(path))]
 
 
-def _structure_set(path: Path) -> Dataset:
+def _regions(path: Path) -> list[Region]:
+    """Name, declaration and contours of each region of a structure set."""
     name = display_name(path.name)
     if not path.is_file():
         raise MissingInput(f"There is no file {name!r}.")
@@ -96,40 +97,39 @@ def _structure_set(path: Path) -> Dataset:
         warnings.simplefilter("ignore")
         try:
             dataset = pydicom.dcmread(path)
-            regions = [dataset.get(k) for k in ("StructureSetROISequence", "ROIContourSequence")]
+            for _ in dataset.iterall():  # decodes every element, which pydicom otherwise does at first use
+                pass
+            modality, regions = dataset.get("Modality"), _named(dataset)
         except Exception as error:  # whatever a damaged file provokes inside the parser
             raise InvalidInput(
                 f"{name}: it is not a DICOM file, or it is damaged ({type(error).__name__}). Export the structure set "
                 "again."
             ) from error
-    if dataset.get("Modality") != "RTSTRUCT":
+    if modality != "RTSTRUCT":
         raise InvalidInput(
-            f"{name}: the modality (0008,0060) is {display_name(dataset.get('Modality'), 'not given')}; a structure "
-            "set (RTSTRUCT) is meant."
+            f"{name}: the modality (0008,0060) is {display_name(modality, 'not given')}; a structure set (RTSTRUCT) is "
+            "meant."
         )
-    if not all(regions):
-        raise InvalidInput(
-            f"{name}: there is no region of interest in it (3006,0020 or 3006,0039 is missing or empty)."
-        )
-    return dataset
+    if not regions:
+        raise InvalidInput(f"{name}: there is no region of interest in it (3006,0020 is missing or empty).")
+    return regions
 
 
-def _regions(dataset: Dataset) -> list[tuple[str, Dataset, Dataset]]:
-    """Name, declaration and contours of each region; equal names are told apart by a number."""
-    contours = {int(c.get("ReferencedROINumber", -1)): c for c in dataset.ROIContourSequence}
-    regions: list[tuple[str, Dataset, Dataset]] = []
-    for item in dataset.StructureSetROISequence:
+def _named(dataset: Dataset) -> list[Region]:
+    """The regions by name; equal names are told apart by a number."""
+    contours = {int(c.ReferencedROINumber): c for c in dataset.get("ROIContourSequence") or []}
+    regions: list[Region] = []
+    for item in dataset.get("StructureSetROISequence") or []:
         name = plain = display_name(item.get("ROIName"))
         copy = 1
         while any(name == other for other, _, _ in regions):
             copy += 1
             name = f"{plain} ({copy})"
-        regions.append((name, item, contours.get(int(item.get("ROINumber", -2)), Dataset())))
+        regions.append((name, item, contours.get(int(item.ROINumber), Dataset())))
     return regions
 
 
-def _chosen(dataset: Dataset, roi_names: Sequence[str] | None) -> list[tuple[str, Dataset, Dataset]]:
-    regions = _regions(dataset)
+def _chosen(regions: list[Region], roi_names: Sequence[str] | None) -> list[Region]:
     if roi_names is None:
         return regions
     there = {name: region for region in regions for name in (region[0], str(region[1].get("ROIName", "")))}
