@@ -44,8 +44,8 @@ def test_travelling_wave_is_the_published_one():
 
 def test_travelling_wave_converges_at_second_order():
     errors = np.array([wave_error(0.1, 0.05, 400.0, spacing) for spacing in (1.0, 0.5, 0.25)])
-    assert abs(errors[0, 0]) < 0.3
-    assert abs(errors[1, 0]) < 0.06
+    assert abs(errors[0, 0]) < 0.05
+    assert abs(errors[1, 0]) < 0.015
     orders = np.log2(errors[:-1, 1] / errors[1:, 1])
     assert orders.min() > 1.8
 
