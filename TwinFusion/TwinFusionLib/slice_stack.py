@@ -43,7 +43,7 @@ def check_alike(headers: list[Dataset], name: str) -> None:
         syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
         if syntax not in AllTransferSyntaxes:
             raise InvalidInput(
-                f"{name}: the transfer syntax (0002,0010) is missing or not a known one, so how the voxels are coded is "
+                f"{name}: the transfer syntax (0002,0010) is missing or unknown, so how the voxels are coded is "
                 "not known. Export the series again."
             )
         if str(header.get("LossyImageCompression", "00")) == "01" or str(syntax) in _LOSSY:
