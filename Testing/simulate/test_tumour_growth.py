@@ -181,6 +181,15 @@ def test_growth_and_spread_are_recovered_from_two_visits(model, thigh):
     assert posterior.map["alpha"] == pytest.approx(prior.map["alpha"])
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"value": 0.0}, {"log_sd": 0.0}, {"time_days": -1.0}, {"threshold": 1.0}, {"quantity": "mass"}]
+)
+def test_observations_that_cannot_be_are_refused(model, thigh, wrong):
+    fields = {"quantity": "volume", "time_days": 30.0, "value": 2.0, "log_sd": 0.1, **wrong}
+    with pytest.raises(InvalidInput, match="Observation"):
+        model.calibrate(thigh, [Observation(**fields)], Job())
+
+
 def test_cancelling_stops_an_ensemble(model, thigh):
     job = Job()
     threading.Timer(0.3, job.cancel).start()

@@ -168,9 +168,11 @@ class TumourGrowth(Model):
         """
         observations = sorted(observations, key=lambda o: o.time_days)
         for o in observations:
-            if o.quantity != "volume" or not (o.value > 0 and o.log_sd > 0 and 0 <= o.time_days):
+            usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
+            if not usable or not (o.threshold is None or 0 < o.threshold < 1):
                 raise InvalidInput(
-                    f"Observation {o}: tumour growth takes a volume above 0 mL with a log_sd above 0 at day 0 or later."
+                    f"Observation {o}: tumour growth takes a volume above 0 mL with a log_sd above 0, at day 0 or later, "
+                    "and a threshold between 0 and 1."
                 )
         if not observations:
             raise InvalidInput("Calibration needs at least one observed volume.")
