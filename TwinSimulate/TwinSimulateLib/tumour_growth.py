@@ -171,7 +171,7 @@ class TumourGrowth(Model):
             usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
             if not usable or not (o.threshold is None or 0 < o.threshold < 1):
                 raise InvalidInput(
-                    f"Observation {o}: tumour growth takes a volume above 0 mL with a log_sd above 0, at day 0 or later, "
+                    f"Observation {o}: a volume above 0 mL with a log_sd above 0 is needed, at day 0 or later, "
                     "and a threshold between 0 and 1."
                 )
         if not observations:
