@@ -189,8 +189,9 @@ def _voxels(
     if (header.slope, header.intercept) == (1.0, 0.0):
         return array
     scaled: np.ndarray = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
-    scaled *= header.slope
-    scaled += header.intercept
+    with np.errstate(all="ignore"):  # values that become infinite are refused with all others
+        scaled *= header.slope
+        scaled += header.intercept
     return scaled
 
 

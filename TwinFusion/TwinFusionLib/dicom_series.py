@@ -22,7 +22,7 @@ from TwinCore.image import Image
 from TwinCore.job import Job
 from TwinCore.units import BECQUEREL_PER_ML, HOUNSFIELD, NO_UNIT, SUV_BODY_WEIGHT
 
-from .slice_stack import check_alike, slice_grid
+from .slice_stack import check_alike, number, slice_grid
 
 MODALITIES = ("CT", "MR", "PT")
 PET_UNITS = {"BQML": BECQUEREL_PER_ML, "GML": SUV_BODY_WEIGHT, "CNTS": "{counts}"}
@@ -251,7 +251,7 @@ def _slice_values(path: Path, name: str) -> np.ndarray:
     if "PixelData" not in header:
         raise InvalidInput(f"{where}: there are no pixel data (7FE0,0010). Copy or export the file again.")
     syntax = UID(header.file_meta.TransferSyntaxUID)
-    expected = header.Rows * header.Columns * int(header.get("BitsAllocated", 16)) // 8
+    expected = int(np.prod([number(header, word, 16, where) for word in ("Rows", "Columns", "BitsAllocated")])) // 8
     if not syntax.is_compressed and len(header.PixelData) < expected:
         raise InvalidInput(
             f"{where}: the pixel data are truncated: {len(header.PixelData)} of {expected} bytes. Copy or export the "
@@ -268,7 +268,7 @@ def _slice_values(path: Path, name: str) -> np.ndarray:
             else "Export the file again"
         )
         raise InvalidInput(f"{where}: the pixel data cannot be decoded. {hint}.") from error
-    slope, intercept = float(header.get("RescaleSlope", 1) or 0), float(header.get("RescaleIntercept", 0) or 0)
+    slope, intercept = number(header, "RescaleSlope", 1, where), number(header, "RescaleIntercept", 0, where)
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise InvalidInput(
             f"{where}: the rescale slope (0028,1053) is {slope:g} and the intercept {intercept:g}; they must be "

@@ -30,12 +30,12 @@ _LOSSY = (
 def check_alike(headers: list[Dataset], name: str) -> None:
     """Refuse what is not a stack of grey slices of one size, orientation and frame."""
     for header in headers:
-        if int(header.get("NumberOfFrames", 1) or 1) > 1:
+        if number(header, "NumberOfFrames", 1, name) > 1:
             raise InvalidInput(
                 f"{name}: it is a multi-frame (enhanced) object. Convert it to single-frame slices or to NIfTI first."
             )
         photometric = str(header.get("PhotometricInterpretation", ""))
-        if int(header.get("SamplesPerPixel", 1) or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        if number(header, "SamplesPerPixel", 1, name) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
             raise InvalidInput(
                 f"{name}: the slices are in colour ({display_name(photometric, 'not given')}, tag 0028,0004) where "
                 "grey values are meant. It may be a screen capture or a fused picture."
@@ -88,6 +88,15 @@ def _all_same(name: str, what: str, values: Iterable, hint: str) -> None:
         raise InvalidInput(f"{name}: {others} slices differ in {what} from the other {usual}. {hint}")
 
 
+def number(header: Dataset, keyword: str, usual: float, name: str) -> float:
+    """The number of an element, or the usual one where the element is absent or empty."""
+    value = header.get(keyword)
+    try:
+        return usual if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name}: {keyword} must be a number. Export the series again.") from None
+
+
 def _numbers(header: Dataset, keyword: str, count: int, name: str) -> np.ndarray:
     try:
         numbers = np.array([float(v) for v in header[keyword].value])
@@ -129,7 +138,10 @@ def slice_grid(headers: list[Dataset], name: str) -> tuple[np.ndarray, Grid]:
     lps = np.eye(4)
     lps[:3, :3] = np.column_stack([along_row * column_spacing, along_column * row_spacing, normal * spacing])
     lps[:3, 3] = positions[0]
-    return order, Grid((len(headers), int(headers[0].Rows), int(headers[0].Columns)), LPS_FROM_RAS @ lps)
+    return order, Grid(
+        (len(headers), int(number(headers[0], "Rows", 0, name)), int(number(headers[0], "Columns", 0, name))),
+        LPS_FROM_RAS @ lps,
+    )
 
 
 def _slice_spacing(along: np.ndarray, name: str) -> float:
