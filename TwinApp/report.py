@@ -1,0 +1,294 @@
+"""The report: one self-contained page for a clinician, with the answer first and everything it rests on below."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from TwinCore import Image, Job, Quantity, Segmentation
+from TwinCore.transform import Transform
+from TwinCore.units import in_words
+from TwinSimulateLib.model import Comparison, Estimate, Posterior
+from TwinSimulateLib.radiotherapy import Schedule
+
+from .charts import is_logarithmic, prediction_chart
+from .pictures import Picture, field_planes, fused_overlay, segmentation_planes
+from .planes import Placed
+from .surface_view import render_surfaces
+from .wording import interval, label, number, percent, plain, quantity, scenario, volume, volume_interval, with_unit
+
+NO_GL = "The three-dimensional picture was left out: no GL library that renders off-screen (OSMesa or EGL) was found."
+GRADES = {"good": "✓", "check": "!", "failed": "✕"}
+LONGEST_SENTENCE = 2000
+PREDICTED = "predicted_volume_ml, "
+"""Results that begin so are in the table of scenarios already."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """All that a report tells.
+
+    Parameters
+    ----------
+    patient : str
+        Name as shown.
+    virtual : bool
+        Whether the patient is made up; the report then says so in large letters.
+    question : str
+        One sentence.
+    reference : Image
+        The reference image on the common grid.
+    moved : sequence of (Image, Transform or None)
+        The other images in their own grids, each with its move into the reference frame (none: it is there already).
+    segmentation : Segmentation
+        On the common grid.
+    target : str
+        Name of the tumour's segment.
+    results : mapping of str to Quantity, Estimate or str
+        As in results.json.
+    verdicts : sequence of (frame, grade, reasons)
+        Of each registration; the grade is "good", "check" or "failed".
+    comparison : Comparison, optional
+        Its first scenario is the one that the others are compared with.
+    posterior : Posterior, optional
+        What is believed of the parameters, fitted or not.
+    truth : sequence of (name, unit, truth, found)
+        For virtual patients.
+    limits, warnings : sequence of str
+        Sentences.
+    provenance : sequence of mappings
+        Records of the runs.
+    schedules : sequence of Schedule
+        Of the scenarios, to mark the days of treatment in the chart.
+    """
+
+    patient: str
+    virtual: bool
+    question: str
+    reference: Image
+    moved: Sequence[tuple[Image, Transform | None]]
+    segmentation: Segmentation
+    target: str
+    results: Mapping[str, Quantity | str | Estimate]
+    verdicts: Sequence[tuple[str, str, str]]
+    comparison: Comparison | None
+    posterior: Posterior | None
+    truth: Sequence[tuple[str, str, float, float]] = ()
+    limits: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    provenance: Sequence[Mapping[str, Any]] = ()
+    schedules: Sequence[Schedule] = ()
+
+
+def write_report(content: ReportContent, path: Path, job: Job) -> None:
+    """Write the report as one HTML file that needs nothing else: pictures inside, no script, nothing from the network.
+
+    Equal contents give equal files. Every word from a file is escaped.
+
+    Parameters
+    ----------
+    content : ReportContent
+    path : Path
+    job : Job
+
+    Raises
+    ------
+    MissingInput, InvalidInput
+        If the target is not a segment, or has no voxel.
+    """
+    slices, surfaces, text = job.split(slice_pictures=3, surface_picture=2, text=1)
+    with slices:
+        pictures = _slice_pictures(content, slices)
+    with surfaces:
+        surface = _surface_picture(content)
+    with text:
+        page = _template().render(_words(content, pictures, surface))
+    Path(path).write_text(page, "utf-8")
+
+
+def _slice_pictures(content: ReportContent, job: Job) -> dict[str, Picture]:
+    anatomy, uptake = _shown_images(content)
+    arguments = content.segmentation, content.target
+    pictures = {"fused": fused_overlay(anatomy, uptake, *arguments)}
+    job.report(0.3)
+    pictures["segmentation"] = segmentation_planes(anatomy, *arguments)
+    job.report(0.6)
+    predictions = content.comparison.predictions if content.comparison else {}
+    fields = {name: p.fields["probability"] for name, p in predictions.items() if "probability" in p.fields}
+    if fields:
+        pictures["field"] = field_planes(anatomy, fields, *arguments)
+    return pictures
+
+
+def _shown_images(content: ReportContent) -> tuple[Placed, Placed | None]:
+    """The image to show in grey, an MR before a CT before an ultrasound, and the PET to show in colour."""
+    images = [Placed(content.reference), *(Placed(image, move) for image, move in content.moved)]
+    images = [placed for placed in images if placed.image.array.ndim == 3]
+    order = {"MR": 0, "CT": 1, "US": 2}
+    anatomy = min(images, key=lambda placed: order.get(placed.image.modality, 3))
+    uptake = next((placed for placed in images if placed.image.modality == "PT" and placed is not anatomy), None)
+    return anatomy, uptake
+
+
+def _surface_picture(content: ReportContent) -> Picture | None:
+    png = render_surfaces(content.segmentation, content.target)
+    view = "Three-dimensional view from the front, patient right on the left"
+    words = f"{view}: {plain(content.target)} in its surroundings."
+    return None if png is None else Picture(png, words)
+
+
+def _words(content: ReportContent, pictures: Mapping[str, Picture], surface: Picture | None) -> dict[str, Any]:
+    """What the template prints."""
+    return {
+        "content": content,
+        "answer": answer(content),
+        "grades": GRADES,
+        "pictures": pictures,
+        "surface": surface,
+        "no_gl": NO_GL,
+        "numbers": _numbers(content.results),
+        "chart": _chart(content),
+        "scenarios": _scenarios(content.comparison) if content.comparison else [],
+        "members": _members(content.comparison),
+        "parameters": _parameters(content.posterior) if content.posterior else [],
+        "fit": [t for t in (content.posterior.fit, content.posterior.held_out) if t] if content.posterior else [],
+        "truth": [_truth(*row) for row in content.truth],
+        "records": [_record(record) for record in content.provenance],
+    }
+
+
+def answer(content: ReportContent) -> list[str]:
+    """The question's answer, a sentence a scenario; without a prediction, what the images show."""
+    if content.comparison is None:
+        shown = [name for name in ("volume_ml", "suv_mean_target") if name in content.results]
+        known = [f"{label(name)}: {quantity(content.results[name])}." for name in shown]
+        return [*known, "No prediction was asked for."]
+    benefits = [float(v) for v in content.comparison.table.columns.get("probability_of_benefit", ())]
+    sentences: list[str] = []
+    first = ""
+    for n, (name, prediction) in enumerate(content.comparison.predictions.items()):
+        curve = prediction.curves["volume"]
+        end = with_unit(volume(curve.values[-1]), curve.unit)
+        if curve.members is not None:
+            end += f" (90\u00a0% interval {volume_interval(*curve.band(90.0)[:, -1])})"
+        if n == 0:
+            first = "without treatment" if name == "none" else f"with {plain(name)}"
+            start, day = with_unit(number(curve.values[0]), curve.unit), number(curve.times_days[-1])
+            opening = f"{first[0].upper()}{first[1:]}, the viable tumour volume"
+            sentences.append(f"{opening} goes from {start} to {end} by day {day}.")
+        else:
+            members = 0 if curve.members is None else len(curve.members)
+            if benefits and members:
+                share = f"{percent(benefits[n])} of {members} courses simulated"
+                end += f"; in {share} it is at least a tenth below that {first}"
+            sentences.append(f"With {plain(name)} it is {end}.")
+    return sentences
+
+
+def _numbers(results: Mapping[str, Quantity | str]) -> list[tuple[str, str]]:
+    """Results in words, but for those told elsewhere."""
+    elsewhere = ("verdict", "verdict_reasons", "horizon_days")
+    return [
+        (plain(label(name)), quantity(value))
+        for name, value in results.items()
+        if name not in elsewhere and not name.startswith((PREDICTED, "error_"))
+    ]
+
+
+def _chart(content: ReportContent) -> dict[str, Any] | None:
+    if content.comparison is None:
+        return None
+    curves = {name: p.curves["volume"] for name, p in content.comparison.predictions.items()}
+    days = {schedule.name: schedule.days for schedule in content.schedules}
+    svg = prediction_chart(curves, days, "viable tumour volume")
+    return {"svg": Markup(svg), "logarithmic": is_logarithmic(curves), "days": any(days.get(name) for name in curves)}
+
+
+def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
+    """The table of scenarios in words: a row each, the first being the one compared with."""
+    columns, units = comparison.table.columns, comparison.table.units
+    rows = []
+    for n in range(comparison.table.rows):
+        row = {name: str(v[n]) if name not in units else number(float(v[n])) for name, v in columns.items()}
+        for name in ("volume", "minimum_volume"):
+            row[name] = volume(float(columns[name][n]))
+        row["volume_90"] = volume_interval(float(columns["volume_low_90"][n]), float(columns["volume_high_90"][n]))
+        row["difference_90"] = interval(float(columns["difference_low_90"][n]), float(columns["difference_high_90"][n]))
+        row["scenario"] = scenario(row["scenario"])
+        if float(columns["days_to_regrow"][n]) == 0:
+            row["days_to_regrow"] = "–"  # it never shrank
+        row["benefit"] = percent(float(columns["probability_of_benefit"][n])) if n else ""
+        rows.append(row)
+    return rows
+
+
+def _members(comparison: Comparison | None) -> int:
+    """Size of the ensemble."""
+    curves = [p.curves["volume"] for p in comparison.predictions.values()] if comparison else []
+    return len(curves[0].members) if curves and curves[0].members is not None else 0
+
+
+def _parameters(posterior: Posterior) -> list[dict[str, str]]:
+    """Each uncertain parameter for this patient, beside what is believed of such patients."""
+    population = Posterior.prior(posterior.parameters)
+    return [
+        {
+            "symbol": p.symbol,
+            "meaning": p.meaning,
+            "value": with_unit(number(posterior.map[p.name]), p.unit),
+            "interval": interval(*posterior.interval(p.name)),
+            "population": with_unit(number(population.map[p.name]), p.unit),
+            "population_interval": interval(*population.interval(p.name)),
+            "source": p.source,
+        }
+        for p in posterior.parameters
+    ]
+
+
+def _truth(name: str, unit: str, truth: float, found: float) -> dict[str, str]:
+    error = with_unit(number(found - truth), unit)
+    relative = f"{number(100 * (found - truth) / truth)}\u00a0%" if truth else ""
+    return {
+        "name": name,
+        "truth": with_unit(number(truth), unit),
+        "found": with_unit(number(found), unit),
+        "error": error,
+        "relative": relative,
+    }
+
+
+def _record(record: Mapping[str, Any]) -> dict[str, Any]:
+    software = ", ".join(f"{name} {version}" for name, version in record.get("software", {}).items())
+    seeds = ", ".join(f"{name} {value}" for name, value in record.get("seeds", {}).items())
+    return {
+        "module": record.get("module", ""),
+        "run": record.get("run", ""),
+        "started": record.get("started", ""),
+        "seconds": number(float(record.get("seconds", 0.0))),
+        "software": software,
+        "seeds": seeds or "none",
+        "text": Markup("{}").format(json.dumps(record, indent=2, default=str)),
+    }
+
+
+def _template() -> jinja2.Template:
+    """The page's template, which escapes and tidies every word it prints, but for our own markup."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda words: words if isinstance(words, Markup) else plain(words, LONGEST_SENTENCE),
+    )
+    environment.filters["unit"] = in_words
+    environment.filters["number"] = lambda value: number(float(value))
+    environment.filters["base64"] = lambda data: Markup(base64.b64encode(data).decode("ascii"))
+    return environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
