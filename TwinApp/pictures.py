@@ -74,7 +74,7 @@ def fused_overlay(anatomy: Placed, uptake: Placed | None, segmentation: Segmenta
     target : str
     """
     planes = view_planes(*whole_view(anatomy, segmentation, target))
-    top = None if uptake is None else _top_near_target(uptake, segmentation, target)
+    top = 1.0 if uptake is None else _top_near_target(uptake, segmentation, target)
     with matplotlib.rc_context(STYLE):
         figure, axes = _panels([planes], 0.06)
         _show_anatomy(axes[0], planes, anatomy)

@@ -42,7 +42,7 @@ def number(value: float) -> str:
     """Three significant digits, with thousands set apart; "not reached" for infinity.
 
     >>> number(1234.6), number(0.05678), number(3.0), number(2e-7)
-    ('1\\u202f235', '0.0568', '3', '2 × 10⁻⁷')
+    ('1\\u202f235', '0.0568', '3', '2.0 × 10⁻⁷')
     """
     if math.isnan(value):
         return "–"
@@ -53,7 +53,7 @@ def number(value: float) -> str:
         return _signed(f"{value:,.0f}".replace(",", "\u202f"))
     if size == 0 or size >= 1e-3:
         return _signed(f"{value:.3g}")
-    mantissa, exponent = f"{value:.2g}".split("e")
+    mantissa, exponent = f"{value:.1e}".split("e")
     return _signed(f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}")
 
 

@@ -219,7 +219,7 @@ def test_scale_is_logarithmic_only_over_decades(last, logarithmic):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.0, "0"), (366.14, "366"), (12345.6, "12\u202f346"), (-2.5, "−2.5"), (0.0456, "0.0456"), (2.4e-7, "2.4 × 10⁻⁷"),
+    [(0.0, "0"), (366.14, "366"), (12345.6, "12\u202f346"), (-2.5, "−2.5"), (0.0456, "0.0456"), (0.0005, "5.0 × 10⁻⁴"), (2.4e-7, "2.4 × 10⁻⁷"),
      (np.inf, "not reached"), (np.nan, "–"), (99.96, "100"), (999.7, "1\u202f000")],
 )  # fmt: skip
 def test_numbers_in_words(value, words):
