@@ -86,7 +86,7 @@ class Simulation(_Table):
 
     model: Name
     preset: Name
-    horizon_days: float = Field(120.0, gt=0, le=3650)
+    horizon_days: int = Field(120, ge=1, le=3650)
     members: int = Field(48, ge=8, le=2000)
     seed: int = Field(0, ge=0)
     scenarios: list[Name] = ["none"]

@@ -21,7 +21,7 @@ LAYERS = {
     "TwinApp": METHODS
     | MRML
     | LIBS
-    | {"matplotlib", "typer", "rich", "jinja2", "nilearn", "tomli", "trame", "trame_slicer", "PIL", "markupsafe"},
+    | {"matplotlib", "typer", "rich", "jinja2", "markupsafe", "pydantic", "tomli", "nilearn", "trame", "trame_slicer", "PIL"},
 }
 
 

@@ -93,8 +93,9 @@ class Channel:
         chosen = draw(np.arange(self.moving_bins.size), count if self.focus is None else count // 2)
         if self.focus is not None:
             chosen = np.concatenate([draw(np.flatnonzero(self.focus), count // 2), chosen])
+        chosen.sort()  # neighbours in the one image are neighbours in the other: what is read next is near
         kji = np.stack(np.unravel_index(chosen, self.moving.grid.shape), -1)
-        return Samples(self.moving.grid.to_ras(kji[:, ::-1]), np.rint(self.moving_bins[chosen]).astype(np.int64))
+        return Samples(self.moving.grid.to_ras(kji[:, ::-1]), np.rint(self.moving_bins[chosen]).astype(np.uint64))
 
 
 def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +116,10 @@ def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tup
         Share of the samples that fall inside the target image.
     """
     to_voxels = np.ascontiguousarray((onto.ras_to_ijk @ poses)[:, :3])
-    return _nmi_of_poses(samples.points, samples.bins, onto.bins, to_voxels)
+    if len(to_voxels) > 1:
+        return _nmi_of_poses(samples.points, samples.bins, onto.bins, to_voxels)
+    nmi, overlap = _nmi_of_pose(samples.points, samples.bins, onto.bins, to_voxels[0])  # two threads would only wait
+    return np.array([nmi]), np.array([overlap])
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -123,17 +127,26 @@ def _nmi_of_poses(points, bins, volume, to_voxels):
     poses = to_voxels.shape[0]
     nmi, overlap = np.zeros(poses), np.zeros(poses)
     for pose in prange(poses):
-        joint, inside = _joint_histogram(points, bins, volume, to_voxels[pose])
-        overlap[pose] = inside / points.shape[0]
-        nmi[pose] = _normalised(joint)
+        nmi[pose], overlap[pose] = _nmi_of_pose(points, bins, volume, to_voxels[pose])
     return nmi, overlap
 
 
 @njit(nogil=True, cache=True)
-def _joint_histogram(points, bins, volume, m):
-    """Joint histogram by trilinear interpolation; each sample is shared between the two bins beside its value."""
-    depth, height, width = volume.shape
+def _nmi_of_pose(points, bins, volume, to_voxels):
+    joint, inside = _joint_histogram(points, bins, volume.ravel(), volume.shape, to_voxels)
+    return _normalised(joint), inside / points.shape[0]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _joint_histogram(points, bins, volume, shape, m):
+    """Joint histogram by trilinear interpolation; each sample is shared between the two bins beside its value.
+
+    Indices are flat and unsigned: numba then leaves out the wrapping of negative ones.
+    """
+    depth, height, width = shape
+    row, plane = np.uint64(width), np.uint64(width * height)
     joint = np.zeros((BINS, BINS + 1))
+    one = np.uint64(1)
     inside = 0
     for n in range(points.shape[0]):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
@@ -143,18 +156,18 @@ def _joint_histogram(points, bins, volume, m):
         if i < 0 or j < 0 or k < 0 or i > width - 1.001 or j > height - 1.001 or k > depth - 1.001:
             continue
         inside += 1
-        i0, j0, k0 = int(i), int(j), int(k)
+        i0, j0, k0 = np.uint64(i), np.uint64(j), np.uint64(k)
         a, b, c = i - i0, j - j0, k - k0
-        near = (volume[k0, j0, i0] * (1 - a) + volume[k0, j0, i0 + 1] * a) * (1 - b) + (
-            volume[k0, j0 + 1, i0] * (1 - a) + volume[k0, j0 + 1, i0 + 1] * a
-        ) * b
-        far = (volume[k0 + 1, j0, i0] * (1 - a) + volume[k0 + 1, j0, i0 + 1] * a) * (1 - b) + (
-            volume[k0 + 1, j0 + 1, i0] * (1 - a) + volume[k0 + 1, j0 + 1, i0 + 1] * a
-        ) * b
+        at = k0 * plane + j0 * row + i0
+        near = (volume[at] * (1 - a) + volume[at + one] * a) * (1 - b)
+        near += (volume[at + row] * (1 - a) + volume[at + row + one] * a) * b
+        at += plane
+        far = (volume[at] * (1 - a) + volume[at + one] * a) * (1 - b)
+        far += (volume[at + row] * (1 - a) + volume[at + row + one] * a) * b
         value = near * (1 - c) + far * c
-        low = int(value)
+        low = np.uint64(value)
         joint[bins[n], low] += 1 - (value - low)
-        joint[bins[n], low + 1] += value - low
+        joint[bins[n], low + one] += value - low
     return joint, inside
 
 

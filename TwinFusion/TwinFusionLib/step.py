@@ -51,6 +51,11 @@ class Outputs:
     fused: Sequence[Image]
     nodes: Mapping[str, Any]
 
+    def moves(self) -> dict[str, LinearTransform | None]:
+        """The move of every image but the reference into its frame, by name; None for one that is there already."""
+        moved = {name: r.transform for r in self.registrations for name in r.images}
+        return {image.name: moved.get(image.name) for image in self.fused[1:]}
+
 
 @dataclass
 class FusionStep:
@@ -187,7 +192,7 @@ def region_grid(grid: Grid, region_ras_mm: Sequence[Sequence[float]] | None) -> 
     centres = grid.to_ras(np.indices(grid.shape)[::-1].reshape(3, -1).T).reshape(*grid.shape, 3)
     inside = ((centres >= box[0] - 1e-3) & (centres <= box[1] + 1e-3)).all(-1)
     if not inside.any():
-        low, high = grid.corners().min(0), grid.corners().max(0)
-        raise InvalidInput(f"The region holds no voxel of the reference, which spans {low.round()} to {high.round()} mm.")
+        low, high = grid.corners().min(0).round(), grid.corners().max(0).round()
+        raise InvalidInput(f"The region holds no voxel of the reference, which spans {low} to {high} mm.")
     occupied = np.argwhere(inside)
     return grid.crop(occupied.min(0), occupied.max(0) + 1)

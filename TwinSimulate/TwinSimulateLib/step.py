@@ -100,14 +100,18 @@ class SimulationStep:
             "seed": self.seed,
         }
 
-    def read(self, twin: Twin) -> Anatomy:
-        from TwinCore.scene import node_to_segmentation
-
-        model = self._model()
+    def check(self) -> TumourGrowth:
+        """The model, if what was chosen is possible: so that a mistake is told before anything is computed."""
         if not 1 <= self.horizon_days <= LONGEST_HORIZON_DAYS:
             raise InvalidInput(f"The horizon must be from 1 to {LONGEST_HORIZON_DAYS} days, not {self.horizon_days}.")
         if not 2 <= self.members <= 10_000:
             raise InvalidInput(f"An ensemble needs from 2 to 10000 members, not {self.members}.")
+        return self._model()
+
+    def read(self, twin: Twin) -> Anatomy:
+        from TwinCore.scene import node_to_segmentation
+
+        model = self.check()
         twin.node("segmentation")
         segmentations = [node_to_segmentation(node) for node in twin.nodes("segmentation")]
         wanted = {r.name: self.segments.get(r.name, r.name) for r in model.requires() if r.kind == "segment"}

@@ -1,0 +1,192 @@
+"""A case from its images to its report: the three steps on one twin, and the folder of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from TwinCore import Job, Quantity
+from TwinCore.scene import Run, Twin, boot, execute, new_scene, save
+from TwinFusionLib.step import FusionStep
+from TwinFusionLib.step import Outputs as Fused
+from TwinSegmentLib.step import Outputs as Segmented
+from TwinSegmentLib.step import SegmentStep
+from TwinSimulateLib.radiotherapy import Schedule
+from TwinSimulateLib.step import Forecast, SimulationStep
+
+from .loading import LoadedCase, load_case
+from .outputs import as_entries, whole_folder
+from .report import ReportContent, write_report
+from .truth import truth_rows
+
+SCHEMA = "digitaltwin-results-1"
+
+LIMITS = (
+    "Research use only: not a medical device, not for decisions on a patient.",
+    "Only viable cells are modelled: dead ones vanish at once, so on images a treated tumour shrinks slower than here.",
+    "The whole tissue is given the prescribed dose; organs at risk, mass effect and chemotherapy are not modelled.",
+)
+UNCALIBRATED = (
+    "There is no follow-up of this patient: the bands show what is believed of such tumours, not of this one."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the three steps found; the simulation is None where the case asks for none."""
+
+    fused: Fused
+    segmented: Segmented
+    forecast: Forecast | None
+    results: Mapping[str, Quantity | str]
+    records: Sequence[Mapping[str, Any]]
+
+
+def run_case(path: str | Path, out: str | Path, job: Job | None = None) -> dict[str, dict[str, Any]]:
+    """Run a case file and write its results.
+
+    Parameters
+    ----------
+    path : str or Path
+        The case file.
+    out : str or Path
+        Folder for `twin.mrb`, `results.json`, `report.html` and `provenance.json`: they appear all at once.
+    job : Job, optional
+
+    Returns
+    -------
+    dict
+        The results as results.json holds them: value, unit and, for predictions, intervals.
+
+    Raises
+    ------
+    TwinError
+        If the case or its images are not as they should be (before anything is computed), or the job was cancelled.
+        Nothing is written then, and an earlier folder of results is left as it was.
+    """
+    job = job or Job()
+    reading, computing, writing = job.split(reading=1, computing=16, writing=3)
+    with reading:
+        loaded = load_case(path, reading)
+        steps = case_steps(loaded)
+        boot()
+    with whole_folder(Path(out)) as folder:
+        twin = open_twin(loaded)
+        with computing:
+            answer = run_steps(twin, loaded, steps, computing)
+        with writing:
+            return _write(folder, twin, loaded, answer, job, writing)
+
+
+def case_steps(loaded: LoadedCase) -> tuple[FusionStep, SegmentStep, SimulationStep | None]:
+    """The steps that a case asks for, with its parameters."""
+    case = loaded.case
+    fuse = FusionStep(loaded.frames, loaded.focus(), case.fusion.region_ras_mm, case.fusion.seed)
+    segment = SegmentStep(
+        case.target.name,
+        loaded.outlines,
+        case.target.pet_rule,
+        case.target.pet_search_ras_mm,
+        case.anatomy.body,
+        case.anatomy.brain,
+        case.target.centroid_reference_ras_mm,
+    )
+    if case.simulation is None:
+        return fuse, segment, None
+    asked = case.simulation
+    simulate = SimulationStep(
+        preset=asked.preset,
+        segments={"tumour": case.target.name},
+        model=asked.model,
+        horizon_days=asked.horizon_days,
+        scenarios=[Schedule.parse(text) for text in asked.scenarios],
+        observations=loaded.observations,
+        members=asked.members,
+        seed=asked.seed,
+    )
+    simulate.check()
+    return fuse, segment, simulate
+
+
+def open_twin(loaded: LoadedCase) -> Twin:
+    """A new scene with the twin of the case's patient and its input images."""
+    twin = Twin.create(loaded.case.patient.name, new_scene())
+    for name, image in loaded.images.items():
+        twin.add_image(image, reference=name == loaded.case.reference.name)
+    return twin
+
+
+def run_steps(twin: Twin, loaded: LoadedCase, steps: tuple, job: Job) -> Answer:
+    """Fuse, segment and simulate, each as one run of the twin."""
+    parts = job.split(fusion=6, segmentation=2, simulation=8)
+    runs: list[Run] = []
+    for step, part in zip(steps, parts):
+        if step is not None:
+            with part:
+                runs.append(execute(twin, step, part))
+    results: dict[str, Quantity | str] = {}
+    for run in runs:
+        results.update(run.results)
+    outputs = [run.outputs for run in runs] + [None] * (3 - len(runs))
+    return Answer(*outputs, results, [run.provenance or {} for run in runs])
+
+
+def _write(
+    folder: Path, twin: Twin, loaded: LoadedCase, answer: Answer, whole: Job, job: Job
+) -> dict[str, dict[str, Any]]:
+    case = loaded.case
+    truth = truth_rows(loaded, answer.fused, answer.results)
+    results = {**answer.results, **{f"error_{row.key}": Quantity(row.error, row.unit) for row in truth}}
+    entries = as_entries(results)
+    comparison = answer.forecast.comparison if answer.forecast else None
+    scenarios = as_rows(comparison.table) if comparison else []
+    content = ReportContent(
+        patient=case.patient.name,
+        virtual=case.patient.virtual,
+        question=case.question,
+        reference=answer.fused.fused[0],
+        moved=[(loaded.images[name], transform) for name, transform in answer.fused.moves().items()],
+        segmentation=answer.segmented.segmentation,
+        target=case.target.name,
+        results=results,
+        verdicts=[(r.frame, r.verdict.grade, "; ".join(r.verdict.reasons)) for r in answer.fused.registrations],
+        comparison=comparison,
+        posterior=answer.forecast.posterior if answer.forecast else None,
+        truth=[(row.title, row.unit, row.truth, row.found) for row in truth],
+        limits=LIMITS if loaded.observations else (*LIMITS, UNCALIBRATED),
+        warnings=whole.warnings,
+        provenance=answer.records,
+    )
+    report, bundle = job.split(report=2, scene=1)
+    with report:
+        write_report(content, folder / "report.html", report)
+    with bundle:
+        save(twin, folder / "twin.mrb")
+    _write_json(folder / "provenance.json", {"case": case.model_dump(mode="json"), "runs": list(answer.records)})
+    document = {
+        "schema": SCHEMA,
+        "patient": case.patient.name,
+        "virtual": case.patient.virtual,
+        "results": entries,
+        "scenarios": scenarios,
+        "warnings": list(whole.warnings),
+    }
+    _write_json(folder / "results.json", document)
+    return entries
+
+
+def as_rows(table) -> list[dict[str, Any]]:
+    """A table as a list of rows, each number with its unit, as results.json holds it."""
+    rows = []
+    for number in range(table.rows):
+        numbers = {c: Quantity(float(v[number]), table.units[c]) for c, v in table.columns.items() if c in table.units}
+        words = {c: str(v[number]) for c, v in table.columns.items() if c not in table.units}
+        rows.append({**words, **as_entries(numbers)})
+    return rows
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
