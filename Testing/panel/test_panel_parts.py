@@ -1,0 +1,111 @@
+"""The parts that the panels share, and the manners of the double that they are tested on."""
+
+from __future__ import annotations
+
+import pytest
+
+from TwinCore import MissingPackage, Parameter, Progress
+
+SPREAD = Parameter("diffusivity", "D", "mm2/d", 0.05, 1e-4, 5.0, "Spread of tumour cells.", "A table.")
+COUNT = Parameter("members", "", "1", 48, 2, 10000, "Runs.", "Chosen.")
+
+
+def test_a_form_is_made_from_the_declarations(desktop):
+    from TwinPanel import ParameterForm
+
+    changes = []
+    form = ParameterForm(lambda: changes.append(form.values()))
+    form.show([SPREAD, COUNT], {"members": 12})
+    box = form.boxes["diffusivity"]
+    assert (box.minimum, box.maximum, box.value, box.suffix) == (1e-4, 5.0, 0.05, " mm²/day")
+    assert "Spread of tumour cells." in box.toolTip
+    assert "A table." in box.toolTip
+    assert (box.decimals, form.boxes["members"].decimals) == (4, 0)
+    box.value = 99.0
+    assert changes == [{"diffusivity": 5.0, "members": 12.0}]
+
+
+def test_a_form_that_only_shows_cannot_be_edited(desktop):
+    from TwinPanel import ParameterForm
+
+    form = ParameterForm()
+    form.show([SPREAD])
+    assert form.boxes["diffusivity"].readOnly
+
+
+def test_progress_says_where_it_is_and_how_long_it_takes(desktop):
+    from TwinPanel.job_bar import progress_text
+
+    assert progress_text(Progress(0.5, ("registration", "MR"), "", 30.0)) == "Registration: MR (%p %), 30 s left"
+    assert progress_text(Progress(0.1, ("registration",), "", 60.0)) == "Registration (%p %), 9 min left"
+    assert progress_text(Progress(0.0, (), "", 0.0)) == "Working (%p %)"
+
+
+def test_packages_that_are_there_are_not_asked_for(desktop, tmp_path):
+    from TwinPanel import ensure_packages
+
+    (tmp_path / "requirements.txt").write_text("# arrays\nnumpy>=1\n")
+    ensure_packages(tmp_path / "requirements.txt", "TwinFusion")
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_missing_package_is_installed_only_if_the_user_agrees(desktop, tmp_path, monkeypatch, agreed):
+    import slicer
+
+    from TwinPanel import ensure_packages
+
+    asked, installed = [], []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or agreed)
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    (tmp_path / "requirements.txt").write_text("numpy>=1\nno-such-package>=2\n")
+    if agreed:
+        ensure_packages(tmp_path / "requirements.txt", "TwinFusion")
+        assert installed == ['"no-such-package>=2"']
+    else:
+        with pytest.raises(MissingPackage, match="no-such-package"):
+            ensure_packages(tmp_path / "requirements.txt", "TwinFusion")
+        assert installed == []
+    assert "no-such-package>=2" in asked[0]
+
+
+def test_slicer_s_own_installer_is_used_where_there_is_one(desktop, tmp_path, monkeypatch):
+    import sys
+    import types
+
+    from TwinPanel import ensure_packages
+
+    calls = []
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.load_requirements = lambda path: path
+    packaging.pip_ensure = lambda requirements, requester: calls.append((requirements, requester))
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    (tmp_path / "requirements.txt").write_text("no-such-package>=2\n")
+    ensure_packages(tmp_path / "requirements.txt", "TwinFusion")
+    assert calls == [(str(tmp_path / "requirements.txt"), "TwinFusion")]
+
+
+def test_a_box_is_its_two_corners(desktop):
+    import slicer
+
+    from TwinPanel import box_of
+
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    roi.SetCenter(10, 20, 30)
+    roi.SetSize(2, 4, 6)
+    assert box_of(roi) == [[9, 18, 27], [11, 22, 33]]
+    assert box_of(None) is None
+
+
+def test_the_double_rejects_what_pythonqt_rejects(desktop):
+    import qt
+
+    button = qt.QPushButton("Apply")
+    assert button.text == "Apply"
+    with pytest.raises(AttributeError):
+        button.caption = "Apply"
+    with pytest.raises(AttributeError):
+        button.caption  # noqa: B018
+    with pytest.raises(ValueError, match="no signal"):
+        button.connect("pressedDown()", print)
+    with pytest.raises(TypeError):
+        button.text()

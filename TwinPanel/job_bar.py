@@ -1,0 +1,179 @@
+"""The lower end of each panel: Apply that turns into Cancel, progress, what came of the run, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from TwinCore import JobCancelled, Progress, TwinError
+from TwinCore.scene import Twin, execute_polled
+from TwinCore.step import Step
+from TwinCore.units import in_words
+
+from .verdict_light import VerdictLight
+
+POLL_MS = 100
+STEPS = 1000
+
+
+class JobBar:
+    """Runs a step on a twin while the rest of Slicer stays usable.
+
+    Parameters
+    ----------
+    start : callable
+        Called on Apply; returns the step to run on the twin, or raises a `TwinError` to be shown.
+    ended : callable
+        Called when a run has begun, has ended or was reverted, for the panel to look at the scene again.
+    """
+
+    def __init__(self, start: Callable[[], Step], ended: Callable[[], None]):
+        self._start, self._ended = start, ended
+        self._twin: Twin | None = None
+        self._execution = None
+        self._message = ""
+        self.widget = qt.QWidget()
+        column = qt.QVBoxLayout(self.widget)
+        column.setContentsMargins(0, 0, 0, 0)
+        self.reasonLabel = _wrapped_label()
+        self.applyButton = qt.QPushButton(_("Apply"))
+        self.progressBar = qt.QProgressBar()
+        self.progressBar.setRange(0, STEPS)
+        self.verdict = VerdictLight()
+        self.summaryLabel = _wrapped_label()
+        self.summaryLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
+        self.revertButton = qt.QPushButton(_("Revert last run"))
+        self.revertButton.toolTip = _("Remove what the twin's newest run has put into the scene, as one step.")
+        for part in (self.reasonLabel, self.applyButton, self.progressBar, self.verdict.widget, self.summaryLabel):
+            column.addWidget(part)
+        column.addWidget(self.revertButton)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self._poll)
+        self.applyButton.connect("clicked()", self._on_apply_or_cancel)
+        self.revertButton.connect("clicked()", self._on_revert)
+        self.show(None, "")
+
+    @property
+    def running(self) -> bool:
+        return self._execution is not None
+
+    def show(self, twin: Twin | None, lacking: str, record: Mapping[str, Any] | None = None) -> None:
+        """What Apply would work on, what it still lacks ("" for nothing), and the record of the module's newest run."""
+        if twin != self._twin:
+            self._message = ""
+        self._twin = twin
+        self.reasonLabel.text = "" if self.running else lacking
+        self.reasonLabel.visible = bool(self.reasonLabel.text)
+        self.applyButton.text = _("Cancel") if self.running else _("Apply")
+        self.applyButton.enabled = self.running or not lacking
+        self.progressBar.visible = self.running
+        last = twin.provenance()[0]["module"] if twin is not None and twin.nodes("run") else ""
+        self.revertButton.enabled = bool(last) and not self.running
+        self.revertButton.text = _("Revert last run ({module})").format(module=last) if last else _("Revert last run")
+        results = {} if record is None or self.running else record["results"]
+        self.verdict.show(results.get("verdict", ""), results.get("verdict_reasons", ""))
+        self.summaryLabel.text = self._message or ("" if record is None or self.running else summary(record))
+        self.summaryLabel.visible = bool(self.summaryLabel.text)
+
+    def say(self, text: str) -> None:
+        """Lines below the button, until the next run."""
+        self._message = self.summaryLabel.text = text
+        self.summaryLabel.visible = bool(text)
+
+    def abandon(self) -> None:
+        """Cancel a run without waiting for it: nothing will be written, because nobody polls it any more."""
+        self._timer.stop()
+        if self._execution is not None:
+            self._execution.cancel()
+            self._execution = None
+
+    def _on_apply_or_cancel(self, *_args) -> None:
+        if self._execution is not None:
+            self._execution.cancel()
+            self.applyButton.enabled = False
+            self.applyButton.text = _("Cancelling...")
+            return
+        try:
+            self._execution = execute_polled(self._twin, self._start(), self._on_progress)
+        except TwinError as error:
+            self.say(str(error))
+            return
+        self._message = ""
+        self.progressBar.value = 0
+        self.progressBar.format = _("Starting")
+        self._ended()
+        self._timer.start()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progressBar.value = round(STEPS * progress.fraction)
+        self.progressBar.format = progress_text(progress)
+
+    def _poll(self) -> None:
+        execution = self._execution
+        if execution is None or not execution.poll():
+            return
+        self._timer.stop()
+        self._execution = None
+        self._ended()
+        try:
+            execution.result()
+        except JobCancelled:
+            self.say(_("Cancelled. The scene is as it was before."))
+        except TwinError as error:
+            self.say(str(error))
+        except Exception:
+            self.say(_("The run failed and has changed nothing. Slicer's Python console shows the error."))
+            raise
+
+    def _on_revert(self, *_args) -> None:
+        try:
+            record = self._twin.revert_last_run()
+        except TwinError as error:
+            self.say(str(error))
+            return
+        self._ended()
+        self.say(_("Reverted: what {module} had added is removed.").format(module=record["module"]))
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """A run's results and warnings in words, from its provenance record."""
+    lines = [_("Done in {seconds:.0f} s.").format(seconds=record["seconds"])]
+    for name, result in record["results"].items():
+        if isinstance(result, Mapping):
+            value = result["value"]
+            number = value if isinstance(value, str) else f"{value:.3g}"
+            lines.append(f"{_in_words(name)}: {number} {in_words(result['unit'])}".rstrip())
+    lines += [_("Note: {warning}").format(warning=warning) for warning in record["warnings"]]
+    return "\n".join(lines)
+
+
+def _in_words(name: str) -> str:
+    """The name of a result without the unit at its end, which follows the number anyway."""
+    head, comma, tail = name.partition(", ")
+    words = head.replace("_", " ").removesuffix(" ml").removesuffix(" mm").removesuffix(" days")
+    return _sentence(words) + comma + tail
+
+
+def _sentence(words: str) -> str:
+    """With a capital at its beginning; what follows keeps its own."""
+    return words[:1].upper() + words[1:]
+
+
+def progress_text(progress: Progress) -> str:
+    """Where the run is, and how long it still takes."""
+    where = _sentence(": ".join(progress.path)) or _("Working")
+    seconds = progress.remaining_seconds
+    if seconds is None:
+        return f"{where} (%p %)"
+    left = _("{n} s left").format(n=round(seconds)) if seconds < 90 else _("{n} min left").format(n=round(seconds / 60))
+    return f"{where} (%p %), {left}"
+
+
+def _wrapped_label():
+    label = qt.QLabel()
+    label.wordWrap = True
+    return label

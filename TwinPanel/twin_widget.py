@@ -1,0 +1,132 @@
+"""What the panels of the three modules have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from TwinCore.scene import Twin
+from TwinCore.step import Step
+
+from .job_bar import JobBar
+from .twin_selector import TwinSelector
+
+
+class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
+    """A panel: the twin above, the module's own inputs from its .ui file in the middle, the job bar below.
+
+    A module says which logic it has (`make_logic`), what Apply lacks (`lacking`) and what it does (`step`). Its .ui
+    file holds a `twinButton` for the selector and binds its inputs to the parameter node by `SlicerParameterName`;
+    the parameter node has a field `twin`.
+    """
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    @abstractmethod
+    def make_logic(self):
+        """The module's logic."""
+
+    @abstractmethod
+    def lacking(self, twin: Twin) -> str:
+        """What Apply still needs, in words; "" for nothing."""
+
+    @abstractmethod
+    def step(self) -> Step:
+        """What Apply does, from the parameter node."""
+
+    def show_twin(self, twin: Twin | None) -> None:
+        """Bring the module's own widgets up to date with the twin and the choices."""
+
+    def setup(self) -> None:
+        """Called by Slicer when the panel is opened for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath(f"UI/{self.moduleName}.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = self.make_logic()
+        self.parameters = self._gui = None
+        self.selector = TwinSelector(self._on_twin_chosen)
+        self.ui.twinButton.layout().addWidget(self.selector.widget)
+        self.job_bar = JobBar(self.step, self.refresh)
+        self.layout.addWidget(self.job_bar.widget)
+        self.layout.addStretch(1)
+        self._later = qt.QTimer()  # the many events of one change make one refresh
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.connect("timeout()", self.refresh)
+        scene = slicer.mrmlScene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self._on_scene_changed)
+        self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
+        self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
+        self._connect()
+
+    def cleanup(self) -> None:
+        """Called by Slicer before the panel goes."""
+        self._later.stop()
+        self.job_bar.abandon()
+        self._disconnect()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """Called by Slicer each time the panel is opened."""
+        if self.parameters is None:
+            self._connect()
+        else:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show the scene as it is now."""
+        if self.parameters is None:
+            return
+        self.selector.refresh(self.parameters.twin)
+        self._on_twin_chosen()
+
+    def _on_twin_chosen(self) -> None:
+        twin = self.selector.twin
+        node = None if twin is None else twin.mrml_node
+        if self.parameters.twin is not node:
+            self.parameters.twin = node
+        self._show_state()
+
+    def _show_state(self, *_args) -> None:
+        """Whether Apply can be pressed, and what the module's newest run has given."""
+        if self.parameters is None:
+            return
+        twin = self.selector.twin
+        self.show_twin(twin)
+        lacking = _("Make a twin first: choose its volumes above.") if twin is None else self.lacking(twin)
+        records = [] if twin is None else twin.provenance()
+        self.job_bar.show(twin, lacking, next((r for r in records if r["module"] == self.moduleName), None))
+
+    def _connect(self) -> None:
+        self.parameters = self.logic.getParameterNode()
+        named = ((widget.property("SlicerParameterName"), widget) for widget in vars(self.ui).values())
+        self._gui = self.parameters.connectParametersToGui({name: widget for name, widget in named if name})
+        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._show_state)
+        self.refresh()
+
+    def _disconnect(self) -> None:
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._gui)
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._show_state)
+            self.parameters = None
+
+    def _on_scene_changed(self, *_args) -> None:
+        self._later.start()
+
+    def _on_start_close(self, *_args) -> None:
+        self.job_bar.abandon()
+        self._disconnect()
+
+    def _on_end_close(self, *_args) -> None:
+        self._connect()
