@@ -154,7 +154,7 @@ def _words(content: ReportContent, pictures: Mapping[str, Picture], surface: Pic
         "pictures": pictures,
         "surface": surface,
         "no_gl": NO_GL,
-        "numbers": _numbers(content.results),
+        "numbers": _numbers(content),
         "chart": _chart(content),
         "scenarios": _scenarios(content.comparison) if content.comparison else [],
         "members": _members(content.comparison),
@@ -193,12 +193,13 @@ def answer(content: ReportContent) -> list[str]:
     return sentences
 
 
-def _numbers(results: Mapping[str, Quantity | str]) -> list[tuple[str, str]]:
+def _numbers(content: ReportContent) -> list[tuple[str, str]]:
     """Results in words, but for those told elsewhere."""
-    elsewhere = ("verdict", "verdict_reasons", "horizon_days")
+    fitted = [p.name for p in content.posterior.parameters] if content.posterior else []
+    elsewhere = {"verdict", "verdict_reasons", "horizon_days", *fitted}
     return [
         (plain(label(name)), quantity(value))
-        for name, value in results.items()
+        for name, value in content.results.items()
         if name not in elsewhere and not name.startswith((PREDICTED, "error_"))
     ]
 
@@ -222,12 +223,20 @@ def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
             row[name] = volume(float(columns[name][n]))
         row["volume_90"] = volume_interval(float(columns["volume_low_90"][n]), float(columns["volume_high_90"][n]))
         row["difference_90"] = interval(float(columns["difference_low_90"][n]), float(columns["difference_high_90"][n]))
+        row["cells"] = _cells_left(comparison, row["scenario"])
         row["scenario"] = scenario(row["scenario"])
         if float(columns["days_to_regrow"][n]) == 0:
             row["days_to_regrow"] = "–"  # it never shrank
         row["benefit"] = percent(float(columns["probability_of_benefit"][n])) if n else ""
         rows.append(row)
     return rows
+
+
+def _cells_left(comparison: Comparison, name: str) -> str:
+    """Viable cells at the last day as a share of those at the first: what is left where no volume shows any more."""
+    prediction = comparison.predictions.get(name)
+    burden = prediction.curves.get("burden") if prediction else None
+    return number(float(burden.values[-1] / burden.values[0])) if burden and burden.values[0] > 0 else "–"
 
 
 def _members(comparison: Comparison | None) -> int:

@@ -185,6 +185,14 @@ def test_the_answer_has_intervals(content):
     assert "in 100\u00a0% of 20 courses" in treated
 
 
+def test_cells_that_survive_are_told_where_no_volume_shows(content, tmp_path):
+    curve = Curve.of_members(np.array([0.0, 60.0]), np.array([[20.0, 4e-6], [20.0, 4e-6]]), "mL")
+    name, treated = list(content.comparison.predictions.items())[1]
+    treated = replace(treated, curves={**treated.curves, "burden": curve})
+    changed = replace(content.comparison, predictions={**content.comparison.predictions, name: treated})
+    assert "2.0 × 10⁻⁷" in Page(page_of(replace(content, comparison=changed), tmp_path)).text
+
+
 def test_an_unknown_target_is_named(content, tmp_path):
     with pytest.raises(MissingInput, match="lesion"):
         write_report(replace(content, target="lesion"), tmp_path / "report.html", Job())
@@ -219,7 +227,8 @@ def test_scale_is_logarithmic_only_over_decades(last, logarithmic):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.0, "0"), (366.14, "366"), (12345.6, "12\u202f346"), (-2.5, "−2.5"), (0.0456, "0.0456"), (0.0005, "5.0 × 10⁻⁴"), (2.4e-7, "2.4 × 10⁻⁷"),
+    [(0.0, "0"), (366.14, "366"), (12345.6, "12\u202f346"), (-2.5, "−2.5"), (0.0456, "0.0456"), (0.0005, "5.0 × 10⁻⁴"),
+     (2.4e-7, "2.4 × 10⁻⁷"),
      (np.inf, "not reached"), (np.nan, "–"), (99.96, "100"), (999.7, "1\u202f000")],
 )  # fmt: skip
 def test_numbers_in_words(value, words):
