@@ -49,10 +49,11 @@ def content_hash(*parts: np.ndarray | str) -> str:
 def as_json(value: Any, what: str) -> Any:
     """The value in terms that JSON holds; `InvalidInput` names what cannot be recorded.
 
-    Quantities become a value with its unit, arrays lists, and numbers that are not finite their name ("nan", "inf").
+    Quantities become a value with its unit and any intervals, arrays lists, and numbers that are not finite their
+    name ("nan", "inf").
     """
     if isinstance(value, Quantity):
-        return {"value": as_json(value.value, what), "unit": value.unit}
+        return as_json(value.as_dict(), what)
     if isinstance(value, Mapping):
         return {str(key): as_json(entry, f"{what}.{key}") for key, entry in value.items()}
     if isinstance(value, np.ndarray):

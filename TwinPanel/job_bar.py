@@ -17,6 +17,7 @@ from .verdict_light import VerdictLight
 
 POLL_MS = 100
 STEPS = 1000
+ABBREVIATIONS = {"nmi", "pet", "suv"}
 
 
 class JobBar:
@@ -144,9 +145,11 @@ def summary(record: Mapping[str, Any]) -> str:
     lines = [_("Done in {seconds:.0f} s.").format(seconds=record["seconds"])]
     for name, result in record["results"].items():
         if isinstance(result, Mapping):
-            value = result["value"]
-            number = value if isinstance(value, str) else f"{value:.3g}"
-            lines.append(f"{_in_words(name)}: {number} {in_words(result['unit'])}".rstrip())
+            line = f"{_in_words(name)}: {_number(result['value'])} {in_words(result['unit'])}".rstrip()
+            if "interval_90" in result:
+                low, high = (_number(bound) for bound in result["interval_90"])
+                line += _(" (90 %: {low} to {high})").format(low=low, high=high)
+            lines.append(line)
     lines += [_("Note: {warning}").format(warning=warning) for warning in record["warnings"]]
     return "\n".join(lines)
 
@@ -154,8 +157,13 @@ def summary(record: Mapping[str, Any]) -> str:
 def _in_words(name: str) -> str:
     """The name of a result without the unit at its end, which follows the number anyway."""
     head, comma, tail = name.partition(", ")
-    words = head.replace("_", " ").removesuffix(" ml").removesuffix(" mm").removesuffix(" days")
-    return _sentence(words) + comma + tail
+    words = head.replace("_", " ").removesuffix(" ml").removesuffix(" mm").removesuffix(" days").split()
+    return _sentence(" ".join(w.upper() if w in ABBREVIATIONS else w for w in words)) + comma + tail
+
+
+def _number(value: float | str) -> str:
+    """Three digits; a record has the name of a number that is not finite."""
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _sentence(words: str) -> str:

@@ -110,7 +110,10 @@ class TwinSelector:
                 for column, word in zip((PART, MODALITY_COLUMN, UNIT_COLUMN), words):
                     self._set_text(row, column, word)
             else:
-                self._offer(row, before.get(node.GetID()) or ("", node.GetAttribute(MODALITY), node.GetAttribute(UNIT)))
+                said = (
+                    (node.GetAttribute(MODALITY), node.GetAttribute(UNIT)) if node.GetAttribute(MODALITY) else ("", "")
+                )
+                self._offer(row, before.get(node.GetID()) or ("", *said))
         self.table.resizeColumnsToContents()
         self.table.horizontalHeader().setSectionResizeMode(VOLUME, qt.QHeaderView.Stretch)
         fit_height(self.table)

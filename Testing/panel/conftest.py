@@ -38,6 +38,7 @@ def open_panel(desktop, tmp_path):
 
     def open_it(name: str):
         panel = desktop.open_panel(desktop.load_module(name))
+        panel.parent.show()
         panels.append(panel)
         return panel
 
@@ -45,10 +46,9 @@ def open_panel(desktop, tmp_path):
     yield open_it
     for panel in panels:
         desktop.let_events_happen()
-        panel.parent.show()
         panel.parent.resize(460, panel.parent.sizeHint().height())
         panel.parent.grab().save(str(tmp_path / f"{panel.moduleName}.png"))
-        panel.cleanup()
+        desktop.close_panel(panel)
 
 
 @pytest.fixture

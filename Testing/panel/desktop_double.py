@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 QT = {name: getattr(part, name) for part in (QtCore, QtGui, QtWidgets) for name in dir(part) if name.startswith("Q")}
 APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
 MODULES = ("TwinFusion", "TwinSegment", "TwinSimulate")
-VIRTUAL = {"sizeHint", "minimumSizeHint"}  # Qt calls these in Python subclasses, so they must stay methods
+# Qt looks for overrides of these, so they must stay methods.
+VIRTUAL = {(QtWidgets.QWidget, "sizeHint"), (QtWidgets.QWidget, "minimumSizeHint"), (QtWidgets.QProgressBar, "text")}
 
 
 def _flavour() -> None:
@@ -41,7 +42,7 @@ def _flavour() -> None:
             meta = kind.staticMetaObject
             for number in range(meta.propertyOffset(), meta.propertyCount()):
                 name = meta.property(number).name()
-                if name not in VIRTUAL:
+                if (kind, name) not in VIRTUAL:
                     setattr(kind, name, _attribute(name))
             kind.__setattr__ = _strict_setattr
     QtCore.QObject.name = _attribute("objectName")
@@ -94,15 +95,19 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
     currentNodeChanged = QtCore.Signal(object)
     scene, noneDisplay, nodeTypes = None, "None", ()
     noneEnabled = addEnabled = removeEnabled = renameEnabled = False
-    _nodes: typing.ClassVar = ()
+    _nodes, _tags = (), ()
 
     def setMRMLScene(self, scene) -> None:
         self.scene = scene
         self.noneDisplay, self.nodeTypes = self.property("noneDisplay"), self.property("nodeTypes")
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
-            scene.AddObserver(event, lambda *_: self._fill())
+        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent)
+        self._tags = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
         self.currentIndexChanged.connect(lambda _: self.currentNodeChanged.emit(self.currentNode()))
         self._fill()
+
+    def let_go(self) -> None:
+        for tag in self._tags:
+            self.scene.RemoveObserver(tag)
 
     def _fill(self) -> None:
         chosen = self.currentNode()
@@ -324,3 +329,12 @@ def open_panel(module: types.ModuleType):
     widget = getattr(module, f"{module.__name__}Widget")(parent)
     widget.setup()
     return widget
+
+
+def close_panel(widget) -> None:
+    """The end of a panel: nothing of it goes on watching the scene."""
+    widget.cleanup()
+    for box in widget.parent.findChildren(qMRMLNodeComboBox):
+        box.let_go()
+    widget.parent.deleteLater()
+    let_events_happen()

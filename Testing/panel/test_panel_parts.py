@@ -109,3 +109,20 @@ def test_the_double_rejects_what_pythonqt_rejects(desktop):
         button.connect("pressedDown()", print)
     with pytest.raises(TypeError):
         button.text()
+
+
+def test_a_summary_has_units_intervals_and_warnings(desktop):
+    from TwinPanel.job_bar import summary
+
+    estimate = {"value": 36.24, "unit": "mL", "interval_90": [20.0, "inf"]}
+    record = {
+        "seconds": 5.6,
+        "results": {"verdict": "good", "predicted_volume_ml, 5 x 6 Gy": estimate, "suv_max": {"value": 8, "unit": "1"}},
+        "warnings": ["The grid is coarse."],
+    }
+    assert summary(record).splitlines() == [
+        "Done in 6 s.",
+        "Predicted volume, 5 x 6 Gy: 36.2 mL (90 %: 20 to inf)",
+        "SUV max: 8",
+        "Note: The grid is coarse.",
+    ]

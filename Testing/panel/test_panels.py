@@ -150,10 +150,13 @@ def test_a_twin_is_made_only_from_volumes_that_say_what_they_are(open_panel, unt
 
     selector.patientEdit.text = "Patient 1"
     assert not selector.newButton.enabled
+    selector.table.cellWidget(0, 1).setCurrentIndex(2)
+    assert selector.reasonLabel.text == "Say the modality and unit of: First."
     choose(0, "reference")
     assert selector.reasonLabel.text == "Say the modality and unit of: First."
     choose(0, "reference", "CT")
     assert not selector.newButton.enabled
+    assert selector.reasonLabel.text == "Say the modality and unit of: First."
     choose(0, "reference", "CT", "[hnsf'U]")
     assert selector.newButton.enabled
     selector.newButton.click()
