@@ -23,6 +23,7 @@ from .report import ReportContent, write_report
 from .truth import truth_rows
 
 SCHEMA = "digitaltwin-results-1"
+Steps = tuple[FusionStep, SegmentStep, SimulationStep | None]
 
 LIMITS = (
     "Research use only: not a medical device, not for decisions on a patient.",
@@ -76,12 +77,12 @@ def run_case(path: str | Path, out: str | Path, job: Job | None = None) -> dict[
     with whole_folder(Path(out)) as folder:
         twin = open_twin(loaded)
         with computing:
-            answer = run_steps(twin, loaded, steps, computing)
+            answer = run_steps(twin, steps, computing)
         with writing:
-            return _write(folder, twin, loaded, answer, job, writing)
+            return _write(folder, twin, loaded, steps, answer, job, writing)
 
 
-def case_steps(loaded: LoadedCase) -> tuple[FusionStep, SegmentStep, SimulationStep | None]:
+def case_steps(loaded: LoadedCase) -> Steps:
     """The steps that a case asks for, with its parameters."""
     case = loaded.case
     fuse = FusionStep(loaded.frames, loaded.focus(), case.fusion.region_ras_mm, case.fusion.seed)
@@ -94,6 +95,7 @@ def case_steps(loaded: LoadedCase) -> tuple[FusionStep, SegmentStep, SimulationS
         case.anatomy.brain,
         case.target.centroid_reference_ras_mm,
     )
+    segment.check()
     if case.simulation is None:
         return fuse, segment, None
     asked = case.simulation
@@ -119,7 +121,7 @@ def open_twin(loaded: LoadedCase) -> Twin:
     return twin
 
 
-def run_steps(twin: Twin, loaded: LoadedCase, steps: tuple, job: Job) -> Answer:
+def run_steps(twin: Twin, steps: Steps, job: Job) -> Answer:
     """Fuse, segment and simulate, each as one run of the twin."""
     parts = job.split(fusion=6, segmentation=2, simulation=8)
     runs: list[Run] = []
@@ -135,7 +137,7 @@ def run_steps(twin: Twin, loaded: LoadedCase, steps: tuple, job: Job) -> Answer:
 
 
 def _write(
-    folder: Path, twin: Twin, loaded: LoadedCase, answer: Answer, whole: Job, job: Job
+    folder: Path, twin: Twin, loaded: LoadedCase, steps: Steps, answer: Answer, whole: Job, job: Job
 ) -> dict[str, dict[str, Any]]:
     case = loaded.case
     truth = truth_rows(loaded, answer.fused, answer.results)
@@ -155,6 +157,7 @@ def _write(
         verdicts=[(r.frame, r.verdict.grade, "; ".join(r.verdict.reasons)) for r in answer.fused.registrations],
         comparison=comparison,
         posterior=answer.forecast.posterior if answer.forecast else None,
+        schedules=steps[2].scenarios if steps[2] else (),
         truth=[(row.title, row.unit, row.truth, row.found) for row in truth],
         limits=LIMITS if loaded.observations else (*LIMITS, UNCALIBRATED),
         warnings=whole.warnings,

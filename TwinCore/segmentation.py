@@ -82,9 +82,17 @@ class Segmentation:
 
     @classmethod
     def from_masks(
-        cls, grid: Grid, masks: Mapping[str, np.ndarray], codes: Mapping[str, tuple[str, str, str]] | None = None
+        cls,
+        grid: Grid,
+        masks: Mapping[str, np.ndarray],
+        codes: Mapping[str, tuple[str, str, str]] | None = None,
+        colours: Mapping[str, tuple[float, float, float]] | None = None,
     ) -> Segmentation:
-        """Segments from boolean arrays by name; segments that overlap go to different layers."""
+        """Segments from boolean arrays by name; those that overlap go to different layers.
+
+        Codes and colours are by name too; a segment without a colour takes the next of the palette.
+        """
+        codes, colours = codes or {}, colours or {}
         layers: list[np.ndarray] = []
         held: list[int] = []  # how many segments each layer holds; a byte can tell 255 apart
         segments = []
@@ -96,7 +104,8 @@ class Segmentation:
                 held.append(0)
             held[at] += 1
             layers[at][mask] = held[at]
-            segments.append(Segment(name, at, held[at], PALETTE[number % len(PALETTE)], (codes or {}).get(name)))
+            colour = colours.get(name, PALETTE[number % len(PALETTE)])
+            segments.append(Segment(name, at, held[at], colour, codes.get(name)))
         return cls(grid, tuple(layers), tuple(segments))
 
     @property
@@ -117,11 +126,8 @@ class Segmentation:
     def on_grid(self, grid: Grid, transform: Transform | None = None) -> Segmentation:
         """The same segments carried to another grid, through a transform into the reference frame if one is given."""
         masks = {name: carry_mask(self.mask(name), self.grid, grid, transform) for name in self.names}
-        moved = Segmentation.from_masks(grid, masks, {s.name: s.code for s in self.segments if s.code})
-        coloured = tuple(
-            Segment(m.name, m.layer, m.value, s.colour, s.code) for m, s in zip(moved.segments, self.segments)
-        )
-        return Segmentation(grid, moved.layers, coloured)
+        codes = {s.name: s.code for s in self.segments if s.code}
+        return Segmentation.from_masks(grid, masks, codes, {s.name: s.colour for s in self.segments})
 
 
 def carry_mask(mask: np.ndarray, source: Grid, grid: Grid, transform: Transform | None = None) -> np.ndarray:

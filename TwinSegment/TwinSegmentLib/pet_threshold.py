@@ -17,6 +17,12 @@ RULES = {
 }
 
 
+def check_rule(rule: str) -> None:
+    """Raise `InvalidInput`, naming the rules there are, if a rule is not one of them."""
+    if rule not in RULES:
+        raise InvalidInput(f"PET rule {rule!r} is unknown; there are: {', '.join(RULES)}.")
+
+
 def pet_tumour(suv: Image, search: np.ndarray, rule: str = "41 % of maximum") -> np.ndarray:
     """The tumour around the hottest voxel of a search region.
 
@@ -44,8 +50,7 @@ def pet_tumour(suv: Image, search: np.ndarray, rule: str = "41 % of maximum") ->
     """
     if suv.unit != SUV_BODY_WEIGHT:
         raise InvalidInput(f"PET {suv.name!r} is in {suv.unit!r}: the threshold rules need SUVbw in g/mL.")
-    if rule not in RULES:
-        raise InvalidInput(f"PET rule {rule!r} is unknown; there are: {', '.join(RULES)}.")
+    check_rule(rule)
     if not search.any():
         raise InvalidInput("The search region for the PET tumour is empty.")
     values = np.where(search, suv.array, -np.inf)

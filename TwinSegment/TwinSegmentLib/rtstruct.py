@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +62,8 @@ def read_rtstruct(
         between its voxels, or in another frame of reference. The message names the region.
     """
     job = job or Job()
-    masks, colours = {}, {}
+    masks: dict[str, np.ndarray] = {}
+    colours: dict[str, tuple[float, float, float]] = {}
     chosen = _chosen(_regions(Path(path)), roi_names)
     for name, item, contours in job.each(chosen):
         _check_frame(item, frame_of_reference_uid, name)
@@ -75,12 +75,8 @@ def read_rtstruct(
             raise InvalidInput(
                 f"Region {name!r}: it is so small that it falls between the voxels of the grid. Use a finer grid."
             )
-        colours[name] = contours.get("ROIDisplayColor")
-    segmentation = Segmentation.from_masks(grid, masks)
-    return replace(
-        segmentation,
-        segments=tuple(replace(s, colour=_colour(colours[s.name], s.colour)) for s in segmentation.segments),
-    )
+        colours.update(_colour(name, contours.get("ROIDisplayColor")))
+    return Segmentation.from_masks(grid, masks, colours=colours)
 
 
 def region_names(path: str | Path) -> list[str]:
@@ -265,9 +261,10 @@ def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
     return Grid(tuple(size[::-1]), matrix)
 
 
-def _colour(given, usual: tuple[float, float, float]) -> tuple[float, float, float]:
+def _colour(name: str, given) -> dict[str, tuple[float, float, float]]:
+    """The region's own display colour by its name; nothing where it has none that can be read."""
     try:
         red, green, blue = (min(max(float(c) / 255.0, 0.0), 1.0) for c in given)
     except (TypeError, ValueError):
-        return usual
-    return red, green, blue
+        return {}
+    return {name: (red, green, blue)}

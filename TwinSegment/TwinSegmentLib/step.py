@@ -17,12 +17,19 @@ from TwinCore.units import SUV_BODY_WEIGHT
 from .body import body
 from .brain_tissue import brain_tissue
 from .measure import dice, segment_table
-from .pet_threshold import pet_tumour
+from .pet_threshold import check_rule, pet_tumour
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
 
 SEARCH_MARGIN_MM = 10.0
+TISSUE_COLOURS = {
+    "soft tissue": (0.60, 0.56, 0.52),
+    "cerebrospinal fluid": (0.34, 0.71, 0.91),
+    "grey matter": (0.58, 0.58, 0.62),
+    "white matter": (0.93, 0.92, 0.88),
+}
+"""Quiet colours for what surrounds the tumour."""
 SKULL_STRIPPED_BACKGROUND = 0.02
 """Share of a skull-stripped T1's maximum below which there is no brain."""
 
@@ -93,9 +100,15 @@ class SegmentStep:
             "centroid_reference_ras_mm": self.centroid_reference_ras_mm,
         }
 
+    def check(self) -> None:
+        """Raise `InvalidInput` if what was chosen is not possible, so that it is told before anything is computed."""
+        if self.pet_rule is not None:
+            check_rule(self.pet_rule)
+
     def read(self, twin: Twin) -> Inputs:
         from TwinCore.scene import node_to_transform
 
+        self.check()
         if not twin.nodes("fused"):
             raise MissingInput("The twin has no fused images yet: run TwinFusion first.")
         fused = {}
@@ -125,7 +138,7 @@ class SegmentStep:
                 masks[f"{self.target} (PET {self.pet_rule})"] = self._pet_tumour(masks[self.target], inputs)
             masks.update(self._tissues(masks[self.target], inputs, classify))
         with measure:
-            segmentation = Segmentation.from_masks(inputs.grid, masks)
+            segmentation = Segmentation.from_masks(inputs.grid, masks, colours=TISSUE_COLOURS)
             table = segment_table(segmentation, list(inputs.fused.values()))
             return Outputs(segmentation, table, self._results(segmentation, inputs))
 

@@ -281,10 +281,11 @@ class TumourGrowth(Model):
             "Fit",
             {
                 "time": [o.time_days for o in observations],
+                "threshold": [o.threshold or fixed["detection_threshold"] for o in observations],
                 "observed": np.exp(observed),
                 "fitted": np.exp(laplace.predicted),
             },
-            {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE},
+            {"time": DAY, "threshold": NO_UNIT, "observed": MILLILITRE, "fitted": MILLILITRE},
         )
         posterior = Posterior(prior.parameters, mean, covariance, fit)
         check_resolution(

@@ -30,9 +30,8 @@ def front_speed_mm_per_day(diffusivity: float, rate: float) -> float:
 
 def front_profile(distance_mm: np.ndarray, length_mm: float | np.ndarray, threshold: float) -> np.ndarray:
     """The wave's density at a signed distance ahead of the surface where it equals the threshold."""
-    steepness = np.minimum(
-        np.asarray(distance_mm) / length_mm, 300.0
-    )  # beyond, the density is nil and exp would overflow
+    # beyond 40 lengths the density is nil, and its powers would overflow in single precision
+    steepness = np.minimum(np.asarray(distance_mm) / length_mm, 40.0)
     return (1.0 + (threshold**-0.5 - 1.0) * np.exp(steepness)) ** -2
 
 

@@ -1,0 +1,125 @@
+"""Case files: what is wrong with one is said before anything is read or computed."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from TwinApp.case_file import DATA_VARIABLE, read_case_file
+from TwinApp.loading import load_case
+from TwinCore import Grid, Image, InvalidInput, MissingInput, TwinError
+from TwinCore.itk import to_sitk
+
+CASE = """
+question = "What happens?"
+{extra}
+[patient]
+name = "Anna"
+[[image]]
+name = "T1"
+path = "t1.nii.gz"
+modality = "MR"
+reference = true
+{image}
+[target]
+name = "tumour"
+{target}
+"""
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Writes a case with a small T1 and its labels beside it; parts of the text can be set."""
+    grid = Grid.isotropic((8, 9, 10), 2.0)
+    values = np.random.default_rng(0).uniform(0, 100, grid.shape).astype(np.float32)
+    sitk.WriteImage(to_sitk(Image(values, grid, "MR")), str(tmp_path / "t1.nii.gz"))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[2:4, 2:5, 2:5] = 1
+    sitk.WriteImage(to_sitk(Image(labels, grid)), str(tmp_path / "labels.nii.gz"))
+
+    def write(text=None, extra="", image="", target=""):
+        path = tmp_path / "case.toml"
+        path.write_text(text if text is not None else CASE.format(extra=extra, image=image, target=target))
+        return path
+
+    return write
+
+
+OUTLINE = '[[outline]]\npath = "labels.nii.gz"\nimage = "{0}"\nsegments = {1}'
+VOLUME = '[[observation]]\ntime_days = 30\npath = "labels.nii.gz"\nlabels = {0}'
+
+
+def test_a_right_case_is_read(case):
+    loaded = load_case(case(image=OUTLINE.format("T1", '{ 1 = "tumour" }') + "\n" + VOLUME.format([1])))
+    assert loaded.images["T1"].grid.shape == (8, 9, 10)
+    assert loaded.outlines["T1"].volume_ml("tumour") == pytest.approx(18 * 0.008)
+    assert loaded.observations[0].value == pytest.approx(18 * 0.008)
+    assert loaded.frames == {"T1": "T1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"text": "question = "}, "not a TOML file"),
+        ({"text": "\x00\x01\x02"}, "not a TOML file"),
+        ({"text": "question = 'only'"}, "patient: Field required"),
+        ({"extra": "qestion = 'typo'"}, "qestion: Extra inputs"),
+        ({"image": "unit = 3"}, "image.0.unit"),
+        ({"image": '[[image]]\nname = "T1"\npath = "t1.nii.gz"\nmodality = "MR"'}, "same name"),
+        (
+            {"image": '[[image]]\nname = "T2"\npath = "t1.nii.gz"\nmodality = "MR"\nreference = true'},
+            "exactly one image",
+        ),
+        ({"image": '[[image]]\nname = "XA"\npath = "t1.nii.gz"\nmodality = "XA"'}, "image.1.modality"),
+        ({"image": OUTLINE.format("T2", "[]")}, "'T2'; there are: T1"),
+        ({"image": '[simulation]\nmodel = "a"\npreset = "b"\nhorizon_days = -5'}, "horizon_days"),
+        ({"image": "[[observation]]\ntime_days = 3"}, "either volume_ml or path"),
+        ({"target": "centroid_reference_ras_mm = [nan, 0, 0]"}, "finite"),
+        ({"image": OUTLINE.format("T1", '["tumour"]')}, "label = name"),
+        ({"image": OUTLINE.format("T1", '{ one = "tumour" }')}, "whole numbers"),
+        ({"image": VOLUME.format([7])}, r"no voxel has the labels \[7\]"),
+    ],
+)
+def test_what_is_wrong_is_named(case, changes, words):
+    with pytest.raises(InvalidInput, match=words):
+        load_case(case(**changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("../secret.nii.gz", InvalidInput),
+        ("/etc/passwd", InvalidInput),
+        ("C:\\\\secret.nii", InvalidInput),
+        ("t2.nii", MissingInput),
+    ],
+)
+def test_paths_stay_in_the_data_folder(case, path, error):
+    with pytest.raises(error, match="data folder"):
+        load_case(case(image=f'[[image]]\nname = "T2"\npath = "{path}"\nmodality = "MR"'))
+
+
+def test_no_case_file_and_no_data_folder_are_named(case, tmp_path, monkeypatch):
+    with pytest.raises(MissingInput, match="'nothing.toml'"):
+        read_case_file(tmp_path / "nothing.toml")
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    with pytest.raises(MissingInput, match="'elsewhere' does not exist"):
+        read_case_file(case(extra='data = "elsewhere"'))
+
+
+def test_the_variable_takes_the_place_of_the_data_folder(case, tmp_path, monkeypatch):
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    assert read_case_file(case(extra='data = "elsewhere"'))[1] == tmp_path.resolve()
+
+
+def test_damaged_files_are_refused_before_anything_else(case, tmp_path):
+    whole = (tmp_path / "t1.nii.gz").read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"version https://git-lfs.github.com/spec/v1", b"<html></html>", b""):
+        (tmp_path / "t1.nii.gz").write_bytes(damaged)
+        with pytest.raises(TwinError, match="t1.nii.gz"):
+            load_case(case())
+
+
+def test_nothing_in_a_case_is_executed(case):
+    hostile = "__import__('os').system('touch owned')"
+    loaded = load_case(case(text=CASE.format(extra="", image="", target="").replace("What happens?", hostile)))
+    assert loaded.case.question == hostile
