@@ -81,11 +81,11 @@ class TwinSimulateWidget(TwinWidget):
         if not twin.nodes("segmentation"):
             return _("The twin has no segmentation yet: run TwinSegment first.")
         needed = [chosen.target.strip(), *PRESETS[chosen.preset].tissues]
-        absent = [name for name in needed if name not in segment_names(twin)]
+        there = segment_names(twin)
+        absent = ", ".join(name for name in needed if name not in there)
         if absent:
-            return _("The twin lacks these segments: {names}. It has: {there}.").format(
-                names=", ".join(absent), there=", ".join(segment_names(twin))
-            )
+            words = _("The twin lacks these segments: {names}. It has: {there}.")
+            return words.format(names=absent, there=", ".join(there))
         try:
             treatments_of(chosen.treatments)
         except InvalidInput as error:
@@ -94,10 +94,8 @@ class TwinSimulateWidget(TwinWidget):
 
     def step(self):
         c = self.parameters
-        numbers = {name: round(value) for name, value in self.run_form.values().items()}
-        return self.logic.step(
-            c.preset, c.target.strip(), numbers["horizon"], treatments_of(c.treatments), numbers["members"]
-        )
+        horizon, members = (round(self.run_form.values()[name]) for name in ("horizon", "members"))
+        return self.logic.step(c.preset, c.target.strip(), horizon, treatments_of(c.treatments), members)
 
     def show_twin(self, twin):
         if not self.run_form.boxes:
@@ -123,13 +121,12 @@ def treatments_of(text):
     """(fractions, Gy) of each treatment in a text such as "25 x 2, 5 x 6"; `InvalidInput` says how to write them."""
     treatments = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        fractions, cross, dose = part.partition("x")
+        fractions, _cross, dose = part.partition("x")
         try:
             treatments.append((int(fractions), float(dose)))
         except ValueError:
-            raise InvalidInput(
-                _("Treatment {text!r} must be fractions x Gy, such as 25 x 2.").format(text=part)
-            ) from None
+            words = _("Treatment {text!r} must be fractions x Gy, such as 25 x 2.")
+            raise InvalidInput(words.format(text=part)) from None
     return treatments
 
 
@@ -150,9 +147,8 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
         from TwinSimulateLib.step import SimulationStep
 
         scenarios = (NO_TREATMENT, *(Schedule.of(fractions, dose) for fractions, dose in treatments))
-        return SimulationStep(
-            preset, {"tumour": target}, horizon_days=horizonDays, scenarios=scenarios, members=members, seed=seed
-        )
+        chosen = {"horizon_days": horizonDays, "scenarios": scenarios, "members": members, "seed": seed}
+        return SimulationStep(preset, {"tumour": target}, **chosen)
 
     def predict(self, twinNode, preset, target="tumour", horizonDays=120, job=None, **others):
         """Predict the tumour's growth without treatment and under each treatment; returns when it is done.
@@ -184,11 +180,8 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
 class TwinSimulateTest(ScriptedLoadableModuleTest):
     """Self-test on a made-up patient."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
     def runTest(self):
-        self.setUp()
+        slicer.mrmlScene.Clear()
         self.test_predict()
 
     def test_predict(self):
@@ -198,9 +191,8 @@ class TwinSimulateTest(ScriptedLoadableModuleTest):
         masks = {"tumour": tumour, "soft tissue": (ct.array > -300) & ~tumour}
         with twin.run("TwinSegment", {}) as run:
             run.add_segmentation(Segmentation.from_masks(ct.grid, masks), "Anatomy")
-        run = TwinSimulateLogic().predict(
-            twin.mrml_node, "soft-tissue sarcoma", horizonDays=14, treatments=[(5, 6.0)], members=2
-        )
+        others = {"treatments": [(5, 6.0)], "members": 2}
+        run = TwinSimulateLogic().predict(twin.mrml_node, "soft-tissue sarcoma", horizonDays=14, **others)
         before = run.results["volume_ml"].value
         assert run.results["predicted_volume_ml, none"].value > before
         assert run.results["predicted_volume_ml, 5 x 6 Gy"].value < before
