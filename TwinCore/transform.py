@@ -100,6 +100,25 @@ class GridTransform:
         moved = [transform.TransformPoint((p * flip).tolist()) for p in points.reshape(-1, 3)]
         return (np.array(moved) * flip).reshape(points.shape)
 
+    def push(self, points_ras) -> np.ndarray:
+        """Points (..., 3) of the image, in the reference frame; RAS mm.
+
+        The inverse of `pull`, by fixed-point iteration to 1e-4 mm (Chen et al. 2008, Med Phys 35:81).
+
+        Raises
+        ------
+        InvalidInput
+            If it does not converge: the deformation folds there.
+        """
+        points = np.asarray(points_ras, float)
+        answer = points.copy()
+        for _ in range(100):
+            miss = points - self.pull(answer)
+            answer += miss
+            if np.abs(miss).max() < 1e-4:
+                return answer
+        raise InvalidInput("The deformation cannot be inverted at the points asked for: it folds there.")
+
 
 Transform = LinearTransform | GridTransform
 

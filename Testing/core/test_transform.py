@@ -113,3 +113,20 @@ def test_a_constant_displacement_is_a_translation():
     matrix = np.eye(4)
     matrix[:3, 3] = -shift
     np.testing.assert_allclose(bent.array, resample(IMAGE, TARGET, LinearTransform(matrix)).array, atol=1e-6)
+
+
+def test_grid_transform_pushes_back_what_it_pulls():
+    grid = Grid.isotropic((20, 20, 20), 3.0)
+    k, j, i = np.indices(grid.shape)
+    displacement = np.stack([3 * np.sin(j / 4), 2 * np.cos(k / 5), 1.5 * np.sin(i / 6)], -1)
+    transform = GridTransform(displacement, grid)
+    points = np.random.default_rng(0).uniform(12, 45, (50, 3))
+    assert np.abs(transform.push(transform.pull(points)) - points).max() < 1e-3
+
+
+def test_grid_transform_that_folds_says_so():
+    grid = Grid.isotropic((20, 20, 20), 3.0)
+    displacement = np.zeros((*grid.shape, 3))
+    displacement[..., 0] = 40 * np.sin(np.indices(grid.shape)[2] * 1.5)
+    with pytest.raises(InvalidInput, match="folds"):
+        GridTransform(displacement, grid).push(np.array([[30.0, 30.0, 30.0], [31.0, 30.0, 30.0], [27.3, 30.0, 30.0]]))

@@ -21,7 +21,19 @@ LAYERS = {
     "TwinApp": METHODS
     | MRML
     | LIBS
-    | {"matplotlib", "typer", "rich", "jinja2", "markupsafe", "pydantic", "tomli", "nilearn", "trame", "trame_slicer", "PIL"},
+    | {
+        "matplotlib",
+        "typer",
+        "rich",
+        "jinja2",
+        "markupsafe",
+        "pydantic",
+        "tomli",
+        "nilearn",
+        "trame",
+        "trame_slicer",
+        "PIL",
+    },
 }
 
 

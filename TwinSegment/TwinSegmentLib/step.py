@@ -111,13 +111,13 @@ class SegmentStep:
         self.check()
         if not twin.nodes("fused"):
             raise MissingInput("The twin has no fused images yet: run TwinFusion first.")
-        fused = {}
+        fused: dict[str, Image] = {}
         for node in twin.nodes("fused"):
             image = twin.image(node)
             fused.setdefault(
                 image.name.removesuffix(" fused"), image.with_array(image.array, name=image.name.removesuffix(" fused"))
             )
-        moves = {}
+        moves: dict[str, Transform] = {}
         for node in twin.nodes("transform"):
             moving = node.GetNodeReference(node.GetMovingNodeReferenceRole())
             if moving is not None:
