@@ -23,8 +23,8 @@ COLUMNS = 3
 INK = "#010203"  # stands for the page's own text colour, whatever it is
 LOGARITHMIC_FROM = 20.0
 """Growth, as a multiple of today's value, from which a linear scale would flatten everything else."""
-FLOOR = 1e-3
-"""Lowest value on a logarithmic scale, as a share of today's."""
+FLOORS = (1e-9, 1e-3)
+"""Where a logarithmic scale starts, as a share of today's value: at the lowest value, between these two."""
 STYLE = {
     **matplotlib.rcParamsDefault,
     "font.family": "DejaVu Sans",
@@ -40,7 +40,10 @@ STYLE = {
 
 
 def prediction_chart(
-    curves: Mapping[str, Curve], treatment_days: Mapping[str, Sequence[float]] | None = None, quantity: str = "volume"
+    curves: Mapping[str, Curve],
+    treatment_days: Mapping[str, Sequence[float]] | None = None,
+    quantity: str = "volume",
+    logarithmic: bool = False,
 ) -> str:
     """Median, 50 % and 90 % band of a curve over time, one panel a scenario, as an SVG element.
 
@@ -52,6 +55,8 @@ def prediction_chart(
         Days of treatment by scenario, marked below the curve.
     quantity : str
         What the curves show, for the vertical axis.
+    logarithmic : bool
+        Whether the scale is logarithmic even if no curve grows so much that it must be.
 
     Returns
     -------
@@ -61,7 +66,7 @@ def prediction_chart(
     treatment_days = treatment_days or {}
     names = list(curves)
     first = curves[names[0]]
-    logarithmic = is_logarithmic(curves)
+    logarithmic = logarithmic or is_logarithmic(curves)
     columns = min(len(names), COLUMNS)
     rows = -(-len(names) // columns)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "DigitalTwin"}):
@@ -112,11 +117,13 @@ def _mark_days(axis: Axes, days: Sequence[float]) -> None:
 
 def _set_scale(axis: Axes, curves: Mapping[str, Curve], logarithmic: bool) -> None:
     """One scale for all panels, which share it."""
-    highest = max(float(np.max(c.values if c.members is None else c.band(90.0)[1])) for c in curves.values())
+    bands = [(c.values, c.values) if c.members is None else c.band(90.0) for c in curves.values()]
+    highest = max(float(np.max(high)) for _, high in bands)
     if logarithmic:
         start = float(next(iter(curves.values())).values[0])
         axis.set_yscale("log", nonpositive="clip")
-        axis.set_ylim(FLOOR * start, 1.5 * highest)
+        lowest = min(float(np.min(low)) for low, _ in bands)
+        axis.set_ylim(np.clip(lowest, FLOORS[0] * start, FLOORS[1] * start), 1.5 * highest)
     else:
         axis.set_ylim(0, 1.05 * highest if highest > 0 else 1.0)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))

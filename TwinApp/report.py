@@ -207,10 +207,16 @@ def _numbers(content: ReportContent) -> list[tuple[str, str]]:
 def _chart(content: ReportContent) -> dict[str, Any] | None:
     if content.comparison is None:
         return None
-    curves = {name: p.curves["volume"] for name, p in content.comparison.predictions.items()}
+    volumes, burdens = (
+        {n: p.curves[c] for n, p in content.comparison.predictions.items()} for c in ("volume", "burden")
+    )
     days = {schedule.name: schedule.days for schedule in content.schedules}
-    svg = prediction_chart(curves, days, "viable tumour volume")
-    return {"svg": Markup(svg), "logarithmic": is_logarithmic(curves), "days": any(days.get(name) for name in curves)}
+    return {
+        "svg": Markup(prediction_chart(volumes, days, "viable tumour volume")),
+        "burden": Markup(prediction_chart(burdens, days, "viable cells, packed", logarithmic=True)),
+        "logarithmic": is_logarithmic(volumes),
+        "days": any(days.values()),
+    }
 
 
 def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
@@ -219,8 +225,7 @@ def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
     rows = []
     for n in range(comparison.table.rows):
         row = {name: str(v[n]) if name not in units else number(float(v[n])) for name, v in columns.items()}
-        for name in ("volume", "minimum_volume"):
-            row[name] = volume(float(columns[name][n]))
+        row["volume"] = volume(float(columns["volume"][n]))
         row["volume_90"] = volume_interval(float(columns["volume_low_90"][n]), float(columns["volume_high_90"][n]))
         row["difference_90"] = interval(float(columns["difference_low_90"][n]), float(columns["difference_high_90"][n]))
         row["cells"] = _cells_left(comparison, row["scenario"])

@@ -16,6 +16,7 @@ from TwinCore import Segmentation, bounding_box
 SIZE = (720, 720)
 MOST_VOXELS = 3_000_000
 SURROUNDINGS_OPACITY = 0.24
+"""Of all the surroundings together, so that the target is seen through however many there are."""
 PROBE_SECONDS = 60
 PROBE = """
 import vtkmodules.vtkRenderingOpenGL2
@@ -64,12 +65,13 @@ def render_surfaces(segmentation: Segmentation, target: str) -> bytes | None:
 
     renderer = vtkRenderer()
     renderer.SetBackground(0.047, 0.055, 0.071)
-    for segment in segmentation.segments:
-        if segment.name == target or not segment.name.startswith(f"{target} ("):
-            surface = _surface(segmentation, segment.name)
-            if surface is not None:
-                opacity = 1.0 if segment.name == target else SURROUNDINGS_OPACITY
-                renderer.AddActor(_actor(surface, segment.colour, opacity))
+    shown = [s for s in segmentation.segments if s.name == target or not s.name.startswith(f"{target} (")]
+    translucent = 1.0 - (1.0 - SURROUNDINGS_OPACITY) ** (1.0 / max(len(shown) - 1, 1))
+    for segment in shown:
+        surface = _surface(segmentation, segment.name)
+        if surface is not None:
+            opacity = 1.0 if segment.name == target else translucent
+            renderer.AddActor(_actor(surface, segment.colour, opacity))
     _look_from_front(renderer)
     window = vtkRenderWindow()
     window.SetOffScreenRendering(1)
@@ -77,7 +79,7 @@ def render_surfaces(segmentation: Segmentation, target: str) -> bytes | None:
     window.SetMultiSamples(0)
     window.SetAlphaBitPlanes(1)
     renderer.SetUseDepthPeeling(1)
-    renderer.SetMaximumNumberOfPeels(4)
+    renderer.SetMaximumNumberOfPeels(8)
     renderer.SetUseFXAA(1)
     window.AddRenderer(renderer)
     window.Render()

@@ -17,7 +17,7 @@ NOT_REACHED = "not reached"
 
 LABELS = {
     "volume_ml": "Tumour volume",
-    "suv_max": "Highest SUV anywhere",
+    "suv_max": "Highest SUV in the region",
     "suv_max_target": "Highest SUV in the tumour",
     "suv_mean_target": "Mean SUV in the tumour",
     "pet_volume_ml": "Tumour volume by PET threshold",

@@ -120,7 +120,7 @@ def test_pictures_have_words_and_nothing_comes_from_outside(content, tmp_path):
     pictures = [attrs for tag, attrs in page.tags if tag == "img"]
     assert len(pictures) == 3
     assert all(attrs["alt"] and attrs["src"].startswith("data:image/png;base64,") for attrs in pictures)
-    assert sum(tag == "svg" for tag, _ in page.tags) == 1
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     for _, attrs in page.tags:
         for name in ("src", "href", "xlink:href"):
@@ -223,6 +223,16 @@ def test_scale_is_logarithmic_only_over_decades(last, logarithmic):
     curves = {"none": Curve.of_members(np.array([0.0, 100.0]), members, "mL")}
     assert is_logarithmic(curves) is logarithmic
     assert prediction_chart(curves).startswith("<svg")
+
+
+def test_a_logarithmic_chart_shows_what_a_linear_one_flattens():
+    times = np.array([0.0, 50.0, 100.0])
+    curves = {
+        "none": Curve(times, np.array([10.0, 11.0, 12.0]), "mL"),
+        "a": Curve(times, np.array([10.0, 1e-4, 1e-5]), "mL"),
+    }
+    assert "10⁻⁴" in prediction_chart(curves, logarithmic=True)
+    assert "10⁻⁴" not in prediction_chart(curves)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_table_of_segments_has_units_and_right_numbers():
 
 
 def test_rules_on_real_sarcomas_reach_their_recorded_dice(data):
-    """docs/models/pet_threshold.md holds the figures of all rules."""
+    """docs/segmentation.md holds the figures of all rules."""
     best = {"STS_001": 0.604, "STS_002": 0.603, "STS_008": 0.735, "STS_025": 0.776}
     for patient, expected in best.items():
         folder = data("sts_petctmr") / patient

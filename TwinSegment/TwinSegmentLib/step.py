@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SEARCH_MARGIN_MM = 10.0
 TISSUE_COLOURS = {
     "soft tissue": (0.60, 0.56, 0.52),
-    "cerebrospinal fluid": (0.34, 0.71, 0.91),
+    "cerebrospinal fluid": (0.30, 0.42, 0.60),
     "grey matter": (0.58, 0.58, 0.62),
     "white matter": (0.93, 0.92, 0.88),
 }
