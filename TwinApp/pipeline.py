@@ -173,7 +173,7 @@ def _write(
         "schema": SCHEMA,
         "patient": case.patient.name,
         "virtual": case.patient.virtual,
-        "results": entries,
+        **entries,
         "scenarios": scenarios,
         "warnings": list(whole.warnings),
     }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from TwinApp.outputs import whole_folder
@@ -55,9 +56,8 @@ def virtual(tmp_path_factory):
 
 
 def test_virtual_patient_prints_each_error_and_they_are_small(virtual):
-    document = json.loads((virtual / "results.json").read_text())
-    results = document["results"]
-    assert document["virtual"] is True
+    results = json.loads((virtual / "results.json").read_text())
+    assert results["virtual"] is True
     assert results["verdict"]["value"] == "good"
     assert results["error_registration_PET_mm"]["value"] < 1.0
     assert abs(results["error_volume_ml"]["value"]) < 0.2 * results["volume_ml"]["value"]
@@ -76,6 +76,13 @@ def test_all_four_files_are_there_and_the_report_is_self_contained(virtual):
     runs = json.loads((virtual / "provenance.json").read_text())["runs"]
     assert [run["module"] for run in runs] == ["TwinFusion", "TwinSegment", "TwinSimulate"]
     assert all(re.fullmatch("[0-9a-f]{64}", node["sha256"]) for run in runs for node in run["inputs"])
+
+
+@pytest.mark.parametrize("wrong", [{}, {"volume_ml": 366.1}, {"suv_max": {"value": 25.4}}, {"verdict": {"value": "fine", "unit": ""}}])
+def test_results_follow_their_schema_and_wrong_ones_do_not(virtual, wrong):
+    schema = json.loads((ROOT / "TwinApp/results_schema.json").read_text())
+    document = {**json.loads((virtual / "results.json").read_text()), **wrong}
+    assert jsonschema.Draft202012Validator(schema).is_valid(document) is (not wrong)
 
 
 def test_scenarios_have_their_biologically_effective_dose(virtual):

@@ -159,7 +159,8 @@ def register_rigid(
             candidates = candidates[_separate(candidates, scores, level.survivors, level.sigma_mm)]
     with repeat:
         finest = measures(FINAL, [seed + n for n in range(REPEATS)], least_overlap)
-        answers = np.array([_climb(here, candidates, repeat) for here in repeat.each(finest)])
+        best = candidates[[_compass(finest[0], candidates, FINAL.sigma_mm, repeat)[1].argmax()]]
+        answers = np.array([_climb(here, best, repeat) for here in repeat.each(finest)])
     pose = answers.mean(0)
     nmi, overlap = finest[0](pose)
     return RigidResult(
@@ -236,12 +237,11 @@ def _compass(measure: _Measure, poses: np.ndarray, first_step_mm: float, job: Jo
     return poses, scores
 
 
-def _climb(measure: _Measure, candidates: np.ndarray, job: Job) -> np.ndarray:
-    """The top of the measure near the best of the candidates."""
-    poses, scores = _compass(measure, candidates, FINAL.sigma_mm, job)
-    best = poses[scores.argmax()]
+def _climb(measure: _Measure, start: np.ndarray, job: Job) -> np.ndarray:
+    """The top of the measure near a starting pose, shape (1, 6)."""
+    poses, _ = _compass(measure, start, FINAL.sigma_mm, job)
     options = {"xtol": 0.02, "ftol": 1e-7, "maxiter": 4}
-    return minimize(lambda p: -measure(p)[0][0], best, method="Powell", options=options).x
+    return minimize(lambda p: -measure(p)[0][0], poses[0], method="Powell", options=options).x
 
 
 def _spread(matrices: np.ndarray, moving: Image, focus: np.ndarray | None) -> float:
