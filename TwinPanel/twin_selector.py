@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from TwinCore import TwinError
 from TwinCore.image import MODALITIES
-from TwinCore.scene import Twin, meaning
+from TwinCore.scene import Twin, check_volume, meaning
 from TwinCore.scene.attributes import MODALITY, RUN, UNIT
 from TwinCore.units import BECQUEREL_PER_ML, HOUNSFIELD, NO_UNIT, SUV_BODY_WEIGHT, in_words
 
@@ -178,19 +178,26 @@ class TwinSelector:
         self.reasonLabel.visible = bool(text)
 
     def _on_new(self, *_args) -> None:
-        self._adopt(Twin.create(self.patientEdit.text.strip(), slicer.mrmlScene))
-        self.patientEdit.text = ""
+        self._adopt(None)
 
     def _on_add(self, *_args) -> None:
         self._adopt(self.twin)
 
-    def _adopt(self, twin: Twin) -> None:
+    def _adopt(self, twin: Twin | None) -> None:
+        """Take the selected volumes into a twin, a new one if none is named; none of them if one cannot be taken."""
+        selected = self._selected()
         try:
-            for node, part, modality, unit in self._selected():
-                twin.adopt(node, modality, unit, reference=part == "reference")
+            for node, _part, modality, unit in selected:
+                check_volume(node, modality, unit)
         except TwinError as error:
             self.reasonLabel.text = str(error)
+            self.reasonLabel.visible = True
             return
+        if twin is None:
+            twin = Twin.create(self.patientEdit.text.strip(), slicer.mrmlScene)
+            self.patientEdit.text = ""
+        for node, part, modality, unit in selected:
+            twin.adopt(node, modality, unit, reference=part == "reference")
         self.refresh(twin.mrml_node)
         self._changed()
 

@@ -78,7 +78,9 @@ def test_all_four_files_are_there_and_the_report_is_self_contained(virtual):
     assert all(re.fullmatch("[0-9a-f]{64}", node["sha256"]) for run in runs for node in run["inputs"])
 
 
-@pytest.mark.parametrize("wrong", [{}, {"volume_ml": 366.1}, {"suv_max": {"value": 25.4}}, {"verdict": {"value": "fine", "unit": ""}}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"volume_ml": 366.1}, {"suv_max": {"value": 25.4}}, {"verdict": {"value": "fine", "unit": ""}}]
+)
 def test_results_follow_their_schema_and_wrong_ones_do_not(virtual, wrong):
     schema = json.loads((ROOT / "TwinApp/results_schema.json").read_text())
     document = {**json.loads((virtual / "results.json").read_text()), **wrong}

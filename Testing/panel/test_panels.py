@@ -139,7 +139,8 @@ def test_a_twin_is_made_only_from_volumes_that_say_what_they_are(open_panel, unt
     panel = open_panel("TwinFusion")
     grid = Grid.isotropic((4, 5, 6))
     for name in ("First", "Second"):
-        image_to_node(Image(np.zeros(grid.shape, np.float32), grid, name=name), open_panel.scene)
+        values = np.random.default_rng(0).uniform(-1000, 500, grid.shape).astype(np.float32)
+        image_to_node(Image(values, grid, name=name), open_panel.scene)
     selector = panel.selector
     until(lambda: selector.table.rowCount == 2)
 

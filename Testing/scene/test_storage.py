@@ -281,12 +281,13 @@ def test_channels_and_a_sheared_grid_survive_storage(scene, tmp_path, grid):
     assert not sheared.is_orthogonal
     values = np.random.default_rng(0).normal(size=(*grid.shape, 3)).astype(np.float32)
     twin = Twin.create("A", scene)
-    twin.add_image(Image(values, grid, name="vectors"))
-    twin.add_image(Image(values[..., 0], sheared, name="tilted"))
+    with twin.run("TwinFusion", {}) as run:
+        run.add_image(Image(values, grid, name="vectors"), "fused")
+        run.add_image(Image(values[..., 0], sheared, name="tilted"), "fused")
     save(twin, tmp_path / "a.mrb")
     new_scene()
     [loaded] = load(tmp_path / "a.mrb")
-    vectors, tilted = (image for _, image in loaded.images())
+    vectors, tilted = (loaded.image(node) for node in loaded.nodes("fused"))
     np.testing.assert_array_equal(vectors.array, values)
     np.testing.assert_array_equal(tilted.array, values[..., 0])
     assert vectors.grid.same_as(grid, 1e-3)

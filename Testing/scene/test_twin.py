@@ -92,3 +92,23 @@ def test_a_twin_of_a_closed_scene_says_so(scene, twin, image):
 def test_another_module_s_node_is_no_twin(scene):
     with pytest.raises(InvalidInput, match="not the node of a digital twin"):
         Twin(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "DigitalTwin"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda node, array: array.__setitem__((0, 0, 0), np.nan), "NaN or infinite"),
+        (lambda node, array: array.fill(3.0), "every voxel has the value 3"),
+        (lambda node, array: node.SetSpacing(1000.0, 1000.0, 1000.0), "micrometres"),
+    ],
+)
+def test_an_implausible_volume_is_not_adopted_and_left_as_it_was(scene, image, spoil, words):
+    from slicer.util import arrayFromVolume
+
+    node = image_to_node(image, scene)
+    twin = Twin.create("A", scene)
+    spoil(node, arrayFromVolume(node))
+    before = snapshot(scene)
+    with pytest.raises(InvalidInput, match=words):
+        twin.adopt(node, "PT", "g/mL")
+    assert snapshot(scene) == before

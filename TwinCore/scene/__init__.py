@@ -24,7 +24,7 @@ from .segmentations import node_to_segmentation, segmentation_to_node
 from .storage import load, save
 from .transforms import node_to_transform, transform_to_node
 from .twin import ROLES, Twin
-from .volumes import image_to_node, node_to_image
+from .volumes import check_volume, image_to_node, node_to_image
 
 __all__ = [
     "FOLDERS",
@@ -33,6 +33,7 @@ __all__ = [
     "Run",
     "Twin",
     "boot",
+    "check_volume",
     "execute",
     "execute_async",
     "execute_polled",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import InvalidInput, MissingInput
-from ..image import MODALITIES, Image
+from ..guard import check_image
+from ..image import Image
 from .attributes import ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
 from .results import text_of
 from .state import reference_ids, remove, set_references, with_companions
-from .volumes import describe, image_to_node, node_to_image
+from .volumes import check_volume, describe, image_to_node, node_to_image
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLNode, vtkMRMLScene, vtkMRMLScriptedModuleNode
@@ -156,14 +157,27 @@ class Twin:
             ISO date, or days from the reference scan.
         reference : bool
             Whether it fixes the twin's frame and grid from now on.
+
+        Raises
+        ------
+        InvalidInput
+            If it is not a volume of this scene, or its values or geometry are not plausible; it is left as it was.
         """
-        if node is None or not node.IsA("vtkMRMLVolumeNode"):
-            raise InvalidInput(f"{describe(node)} is not a volume, so it cannot be an image of the twin.")
-        if node.GetScene() is not self.scene:
+        if node is not None and node.GetScene() is not self.scene:
             raise InvalidInput(f"Volume {node.GetName()!r} is not in the twin's scene.")
-        if modality and modality not in MODALITIES:
-            raise InvalidInput(f"Volume {node.GetName()!r}: {modality!r} is not one of {', '.join(MODALITIES)}.")
+        check_volume(node, modality, unit)
         set_meaning(node, modality, unit, time)
+        self._take(node, reference)
+
+    def add_image(self, image: Image, reference: bool = False) -> vtkMRMLNode:
+        """Bring an input image into the scene, under `Images`; `InvalidInput` if it is not plausible."""
+        node = image_to_node(check_image(image), self.scene)
+        self._take(node, reference)
+        self.place(node, "Images")
+        return node
+
+    def _take(self, node: vtkMRMLNode, reference: bool) -> None:
+        """Give a volume the role of an input image, and no other."""
         node.SetAttribute(RUN, None)
         for role in ROLES:
             if node.GetID() in reference_ids(self.mrml_node, role):
@@ -172,13 +186,6 @@ class Twin:
         self.set_nodes("image", [*reference_ids(self.mrml_node, "image"), node.GetID()])
         if reference:
             self.set_nodes("reference", [node.GetID()])
-
-    def add_image(self, image: Image, reference: bool = False) -> vtkMRMLNode:
-        """Bring an input image into the scene, under `Images`."""
-        node = image_to_node(image, self.scene)
-        self.adopt(node, image.modality, image.unit, image.time, reference)
-        self.place(node, "Images")
-        return node
 
     def image(self, node: vtkMRMLNode) -> Image:
         """A volume as arrays, in world RAS: see `node_to_image`."""

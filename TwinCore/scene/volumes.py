@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..grid import Grid
-from ..image import Image
+from ..guard import check_image
+from ..image import MODALITIES, Image
 from .attributes import meaning, note_read, set_meaning, to_array, to_vtk, world_matrix
 from .boot import mrml
 
@@ -104,6 +105,17 @@ def storable(array: np.ndarray, name: str) -> np.ndarray:
             f"Image {name!r} holds integers up to {max(-low, high)}, more than a volume can store exactly (2^53)."
         )
     return array.astype(np.float64)
+
+
+def check_volume(node, modality: str, unit: str) -> None:
+    """Raise `InvalidInput`, naming the node, unless it is a volume plausible for its modality and unit."""
+    if node is None or not node.IsA("vtkMRMLVolumeNode"):
+        raise InvalidInput(f"{describe(node)} is not a volume, so it cannot be an image of the twin.")
+    name = f"Volume {node.GetName()!r}"
+    if modality and modality not in MODALITIES:
+        raise InvalidInput(f"{name}: {modality!r} is not one of {', '.join(MODALITIES)}.")
+    image = node_to_image(node)
+    check_image(image.with_array(image.array, modality=modality, unit=unit), name)
 
 
 def describe(node) -> str:
