@@ -28,6 +28,7 @@ LAYERS = {
         "jinja2",
         "markupsafe",
         "pydantic",
+        "tomllib",
         "tomli",
         "nilearn",
         "trame",
