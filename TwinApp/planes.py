@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from TwinCore import Grid, GridTransform, Image, LinearTransform, Segmentation, bounding_box, centroid, resample
+from TwinCore import Grid, Image, LinearTransform, Segmentation, bounding_box, centroid, resample
 from TwinCore.transform import Transform
 
 STEP_MM = 1.0
@@ -105,7 +105,7 @@ def whole_view(anatomy: Placed, segmentation: Segmentation, target: str) -> tupl
     """Box of what the anatomy shows of the common grid, and the centre of the target: arguments of `view_planes`."""
     point = centroid(segmentation.mask(target), segmentation.grid)
     box = _span(segmentation.grid.corners())
-    if not isinstance(anatomy.transform, GridTransform):
+    if anatomy.transform is None or isinstance(anatomy.transform, LinearTransform):
         move = anatomy.transform or LinearTransform.identity()
         shown = _span(move.push(anatomy.image.grid.corners()))
         common = np.stack([np.maximum(box[0], shown[0]), np.minimum(box[1], shown[1])])
@@ -132,7 +132,7 @@ def _span(points: np.ndarray) -> np.ndarray:
 
 def _near(placed: Placed, grid: Grid) -> Image | None:
     """The part of an image that a plane touches, none if it misses it: a plane must not cost a copy of the volume."""
-    if isinstance(placed.transform, GridTransform):
+    if placed.transform is not None and not isinstance(placed.transform, LinearTransform):
         return placed.image
     corners = grid.corners() if placed.transform is None else placed.transform.pull(grid.corners())
     kji = placed.image.grid.to_ijk(corners)[:, ::-1]

@@ -7,11 +7,12 @@ from .job import Job, Progress
 from .parameter import LogNormal, Parameter
 from .results import Quantity, Table
 from .segmentation import Segment, Segmentation
-from .transform import GridTransform, LinearTransform, resample
+from .transform import CompositeTransform, GridTransform, LinearTransform, resample
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompositeTransform",
     "Grid",
     "GridTransform",
     "Image",

@@ -1,15 +1,17 @@
 """Spatial transforms of an image into the reference frame, and resampling through them.
 
-Both kinds describe the same thing, the move image -> reference. Points are pushed forward (`push`, image -> reference);
+All kinds describe the same thing, the move image -> reference. Points are pushed forward (`push`, image -> reference);
 images are pulled back (`pull`, reference -> image), which is what resampling needs and what ITK calls the transform.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import map_coordinates
 
 from .errors import InvalidInput
 from .grid import LPS_FROM_RAS, Grid
@@ -52,9 +54,17 @@ class LinearTransform:
     def inverse(self) -> LinearTransform:
         return LinearTransform(np.linalg.inv(self.matrix))
 
-    def then(self, other: LinearTransform) -> LinearTransform:
+    @overload
+    def then(self, other: LinearTransform) -> LinearTransform: ...
+
+    @overload
+    def then(self, other: Transform) -> Transform: ...
+
+    def then(self, other):
         """This move, followed by another."""
-        return LinearTransform(other.matrix @ self.matrix)
+        if isinstance(other, LinearTransform):
+            return LinearTransform(other.matrix @ self.matrix)
+        return CompositeTransform((self,)).then(other)
 
     def to_sitk(self) -> sitk.Transform:
         """The pull-back as ITK has it: LPS points of the reference to LPS points of the image."""
@@ -93,12 +103,21 @@ class GridTransform:
         field = sitk.GetImageFromArray(self.displacement_mm * np.array([-1.0, -1.0, 1.0]), isVector=True)
         return sitk.DisplacementFieldTransform(grid_onto_sitk(field, self.grid))
 
+    def then(self, other: Transform) -> CompositeTransform:
+        """This move, followed by another."""
+        return CompositeTransform((self,)).then(other)
+
     def pull(self, points_ras) -> np.ndarray:
         """Points (..., 3) of the reference, in the image's frame; RAS mm."""
         points = np.asarray(points_ras, float)
-        transform, flip = self.to_sitk(), np.array([-1.0, -1.0, 1.0])
-        moved = [transform.TransformPoint((p * flip).tolist()) for p in points.reshape(-1, 3)]
-        return (np.array(moved) * flip).reshape(points.shape)
+        kji = self.grid.to_ijk(points.reshape(-1, 3)).T[::-1]
+        displacement = np.stack(
+            [map_coordinates(self.displacement_mm[..., c], kji, float, order=1, mode="nearest") for c in range(3)], -1
+        )
+        edge = np.array(self.grid.shape)[:, None] - 0.5  # as ITK: to the outer voxels' faces
+        outside = ((kji < -0.5) | (kji > edge)).any(0)
+        displacement[outside] = 0.0
+        return points + displacement.reshape(points.shape)
 
     def push(self, points_ras) -> np.ndarray:
         """Points (..., 3) of the image, in the reference frame; RAS mm.
@@ -120,7 +139,62 @@ class GridTransform:
         raise InvalidInput("The deformation cannot be inverted at the points asked for: it folds there.")
 
 
-Transform = LinearTransform | GridTransform
+@dataclass(frozen=True, eq=False)
+class CompositeTransform:
+    """Several moves, one after the other: most often a linear one and then a deformation.
+
+    >>> shift = LinearTransform(np.eye(4) + np.eye(4, k=3))
+    >>> bend = GridTransform(np.zeros((4, 4, 4, 3)), Grid.isotropic((4, 4, 4)))
+    >>> shift.then(bend).push([0, 0, 0])
+    array([1., 0., 0.])
+
+    Parameters
+    ----------
+    moves : tuple of LinearTransform and GridTransform
+        In the order in which an image's points pass through them. Linear ones that follow each other become one.
+    """
+
+    moves: tuple[LinearTransform | GridTransform, ...]
+
+    def __post_init__(self):
+        moves: list[LinearTransform | GridTransform] = []
+        for move in self.moves:
+            last = moves[-1] if moves else None
+            if isinstance(move, LinearTransform) and isinstance(last, LinearTransform):
+                moves[-1] = last.then(move)
+            else:
+                moves.append(move)
+        if not moves:
+            raise InvalidInput("A composite transform needs at least one move.")
+        object.__setattr__(self, "moves", tuple(moves))
+
+    def then(self, other: Transform) -> CompositeTransform:
+        """This move, followed by another."""
+        return CompositeTransform((*self.moves, *parts(other)))
+
+    def push(self, points_ras) -> np.ndarray:
+        """Points (..., 3) of the image, in the reference frame; RAS mm."""
+        for move in self.moves:
+            points_ras = move.push(points_ras)
+        return points_ras
+
+    def pull(self, points_ras) -> np.ndarray:
+        """Points (..., 3) of the reference, in the image's frame; RAS mm."""
+        for move in reversed(self.moves):
+            points_ras = move.pull(points_ras)
+        return points_ras
+
+    def to_sitk(self) -> sitk.Transform:
+        """The pull-back as ITK has it: LPS points of the reference to LPS points of the image."""
+        return sitk.CompositeTransform([move.to_sitk() for move in self.moves])  # ITK applies the last one first
+
+
+Transform = LinearTransform | GridTransform | CompositeTransform
+
+
+def parts(transform: Transform) -> tuple[LinearTransform | GridTransform, ...]:
+    """The single moves that a transform consists of, in the order in which an image's points pass through them."""
+    return transform.moves if isinstance(transform, CompositeTransform) else (transform,)
 
 
 def resample(
@@ -133,7 +207,7 @@ def resample(
     image : Image
     grid : Grid
         Grid of the answer, in the reference frame.
-    transform : LinearTransform or GridTransform, optional
+    transform : LinearTransform, GridTransform or CompositeTransform, optional
         Move of the image into the reference frame; none leaves it where it is.
     interpolation : {"linear", "nearest", "cubic"}
         "nearest" for labels.

@@ -5,7 +5,8 @@ import pytest
 from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 
 from TwinCore import Grid, GridTransform, InvalidInput, LinearTransform
-from TwinCore.scene import image_to_node, node_to_image, node_to_transform, transform_to_node
+from TwinCore.scene import image_to_node, load, new_scene, node_to_image, node_to_transform, save, transform_to_node
+from TwinCore.scene.transforms import chain
 
 
 def affine(seed: int) -> LinearTransform:
@@ -78,14 +79,60 @@ def test_grid_transform_round_trip(scene, warp):
     assert again.grid.same_as(warp.grid, 1e-9)
 
 
-def test_a_grid_transform_under_a_parent_is_sampled_where_asked(scene, warp):
+def test_a_composite_is_a_chain_of_nodes_and_comes_back(scene, warp):
+    whole = affine(4).then(warp)
+    node = transform_to_node(whole, scene, "T1 to CT")
+    assert [n.GetName() for n in chain(node)] == ["T1 to CT, linear", "T1 to CT, deformation"]
+    points = affine(4).pull(warp.grid.to_ras(np.random.default_rng(0).uniform(2, 9, (20, 3))))
+    np.testing.assert_allclose(mrml_points(node, points), whole.push(points), atol=0.02)
+    moved = whole.push(points)
+    np.testing.assert_allclose(mrml_points(node, moved, inverse=True), whole.pull(moved), atol=1e-4)
+    again = node_to_transform(node)
+    np.testing.assert_allclose(again.moves[0].matrix, affine(4).matrix, atol=1e-12)
+    np.testing.assert_array_equal(again.moves[1].displacement_mm, warp.displacement_mm)
+
+
+def test_a_point_under_the_chain_is_seen_where_push_says(scene, warp):
+    whole = affine(4).then(warp)
+    markups = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    point = affine(4).pull(warp.grid.to_ras([5.2, 6.1, 5.7]))
+    markups.AddControlPoint(point.tolist())
+    markups.SetAndObserveTransformNodeID(transform_to_node(whole, scene).GetID())
+    seen = [0.0, 0.0, 0.0]
+    markups.GetNthControlPointPositionWorld(0, seen)
+    np.testing.assert_allclose(seen, whole.push(point), atol=0.02)
+
+
+def test_a_composite_of_a_run_survives_storage_with_its_references(scene, twin, warp, tmp_path):
+    volume, whole = twin.node("reference"), affine(4).then(warp)
+    with twin.run("TwinFusion", {}) as run:
+        run.add_transform(whole, volume, volume, "Composite")
+    assert volume.GetParentTransformNode() is None
+    assert len(twin.nodes("transform")) == 1
+    assert [o["name"] for o in twin.provenance()[0]["outputs"]] == ["Composite, deformation", "Composite, linear"]
+    save(twin, tmp_path / "twin.mrb")
+    new_scene()
+    [loaded] = load(tmp_path / "twin.mrb")
+    node = loaded.node("transform")
+    for part in chain(node):
+        for role in (part.GetMovingNodeReferenceRole(), part.GetFixedNodeReferenceRole()):
+            assert part.GetNodeReference(role).GetName() == "SUV"
+    points = warp.grid.to_ras(np.random.default_rng(0).uniform(1, 9, (20, 3)))
+    np.testing.assert_allclose(node_to_transform(node).pull(points), whole.pull(points), atol=1e-4)
+    loaded.revert_last_run()
+    assert loaded.scene.GetNumberOfNodesByClass("vtkMRMLTransformNode") == 0
+
+
+def test_a_transform_that_is_not_from_parent_is_sampled_where_asked(scene, warp):
     node, outer = transform_to_node(warp, scene), transform_to_node(affine(4), scene)
+    node.Inverse()
     node.SetAndObserveTransformNodeID(outer.GetID())
     with pytest.raises(InvalidInput, match="name the grid to sample it on"):
         node_to_transform(node)
-    points = warp.grid.to_ras(np.random.default_rng(0).integers(3, 9, (20, 3)))
-    sampled = node_to_transform(node, warp.grid)
-    np.testing.assert_allclose(sampled.pull(points), mrml_points(node, points, inverse=True), atol=1e-4)
+    grid = Grid.isotropic((9, 9, 9), 1.0, affine(4).push(warp.grid.centre) - 4)
+    sampled = node_to_transform(node, grid)
+    at = grid.to_ras(np.random.default_rng(0).integers(0, 8, (20, 3)))
+    np.testing.assert_allclose(sampled.pull(at), mrml_points(node, at, inverse=True), atol=1e-4)
 
 
 def test_another_node_is_no_transform(scene):

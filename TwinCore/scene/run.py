@@ -23,7 +23,7 @@ from .hierarchy import FOLDER_OF_MODULE
 from .results import model_to_node, plot_to_node, sequence_to_node, table_to_node, text_to_node
 from .segmentations import segmentation_to_node
 from .state import SceneState, reference_ids
-from .transforms import transform_to_node
+from .transforms import chain, transform_to_node
 from .twin import MADE, Twin, check_role
 from .volumes import describe, image_to_node
 
@@ -121,11 +121,23 @@ class Run:
         fixed: vtkMRMLNode | None = None,
         name: str = "Transform",
     ) -> vtkMRMLNode:
-        """A move image -> reference, role `transform`, that knows its moving and fixed volume."""
+        """A move image -> reference, role `transform`, that knows its moving and fixed volume.
+
+        The volumes themselves are left where they are. Of a composite, which is several nodes, the one that moves as
+        the whole says has the role.
+        """
         node = transform_to_node(transform, self._scene, name)
-        for role, volume in ((node.GetMovingNodeReferenceRole(), moving), (node.GetFixedNodeReferenceRole(), fixed)):
-            if volume is not None:
-                node.SetNodeReferenceID(role, volume.GetID())
+        for part in chain(node):
+            part.SetAttribute(ROLE, "transform")
+            for role, volume in (
+                (part.GetMovingNodeReferenceRole(), moving),
+                (part.GetFixedNodeReferenceRole(), fixed),
+            ):
+                if volume is not None:
+                    part.SetNodeReferenceID(role, volume.GetID())
+            if part is not node:
+                self._outputs.append(part)
+                self.twin.place(part, FOLDER_OF_MODULE.get(self.module))
         return self._add(node, "transform")
 
     def add_table(self, table: Table, name: str = "") -> vtkMRMLNode:
@@ -166,7 +178,8 @@ class Run:
         """Say of a new node what it is, let it lead its role, and put it into the module's folder."""
         node.SetAttribute(ROLE, role)
         earlier = [i for i in reference_ids(self.twin.mrml_node, role) if i in self._opened().ids]
-        of_this_run = [n.GetID() for n in self._outputs if n.GetAttribute(ROLE) == role]
+        leading = set(reference_ids(self.twin.mrml_node, role))
+        of_this_run = [n.GetID() for n in self._outputs if n.GetID() in leading]
         self._outputs.append(node)
         self.twin.set_nodes(role, [*of_this_run, node.GetID(), *earlier])
         self.twin.place(node, folder or FOLDER_OF_MODULE.get(self.module))

@@ -1,7 +1,8 @@
-"""Transform nodes of the scene as `LinearTransform` and `GridTransform`, and back.
+"""Transform nodes of the scene as `LinearTransform`, `GridTransform` and `CompositeTransform`, and back.
 
 Slicer's transform *to parent* pushes points from the image to the reference, as `push` does; its transform *from
-parent* pulls the image back, as `pull` does. A grid transform is the displacement of the latter.
+parent* pulls the image back, as `pull` does. A grid transform is the displacement of the latter. A composite is a
+chain of nodes, the first move below the next: an image is put below the first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..grid import Grid
-from ..transform import GridTransform, LinearTransform, Transform
+from ..transform import CompositeTransform, GridTransform, LinearTransform, Transform
 from .attributes import note_read, to_array, to_vtk
 from .volumes import describe
 
@@ -23,22 +24,43 @@ if TYPE_CHECKING:
 def transform_to_node(transform: Transform, scene, name: str = "Transform") -> vtkMRMLTransformNode:
     """A new transform node; a node placed under it moves as the transform says, and `Inverse` gives the way back.
 
-    Beyond the grid Slicer continues a grid transform with the displacement at its edge, where `GridTransform` has none.
+    A composite becomes one node for each of its moves, each below the next; the lowest, which moves as the whole
+    says, is given. `chain` lists them. Beyond the grid Slicer continues a grid transform with the displacement at its
+    edge, where `GridTransform` has none.
     """
     if isinstance(transform, LinearTransform):
         node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
         node.SetMatrixTransformToParent(to_vtk(transform.matrix))
         return node
-    node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
-    node.SetAndObserveTransformFromParent(_oriented_grid(transform))
-    return node
+    if isinstance(transform, GridTransform):
+        node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", name)
+        node.SetAndObserveTransformFromParent(_oriented_grid(transform))
+        return node
+    nodes = [transform_to_node(move, scene, f"{name}, {kind(move)}") for move in transform.moves]
+    for node, parent in zip(nodes, nodes[1:]):
+        node.SetAndObserveTransformNodeID(parent.GetID())
+    return nodes[0]
+
+
+def kind(move: LinearTransform | GridTransform) -> str:
+    """What the parts of a composite are called."""
+    return "linear" if isinstance(move, LinearTransform) else "deformation"
+
+
+def chain(node: vtkMRMLTransformNode) -> list[vtkMRMLTransformNode]:
+    """A transform node and those above it, in the order in which points pass through them."""
+    nodes = []
+    while node is not None:
+        nodes.append(node)
+        node = node.GetParentTransformNode()
+    return nodes
 
 
 def node_to_transform(node: vtkMRMLTransformNode, grid: Grid | None = None) -> Transform:
     """The transform of a node to world, its parents included.
 
-    A linear transform, and a grid transform given from parent, come back as they are. Any other (B-spline,
-    composite, a grid given to parent or under a parent) is sampled.
+    Linear transforms, grid transforms given from parent, and chains of them come back as they are. Any other
+    (B-spline, a grid given to parent) is sampled.
 
     Parameters
     ----------
@@ -51,26 +73,35 @@ def node_to_transform(node: vtkMRMLTransformNode, grid: Grid | None = None) -> T
     InvalidInput
         If the node is no transform, or must be sampled and no grid is given.
     """
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
     from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 
     if node is None or not node.IsA("vtkMRMLTransformNode"):
         raise InvalidInput(f"{describe(node)} is not a transform.")
     note_read(node)
-    if node.IsTransformToWorldLinear():
-        matrix = vtkMatrix4x4()
-        node.GetMatrixTransformToWorld(matrix)
-        return LinearTransform(to_array(matrix))
-    own = own_grid_transform(node)
-    if own is not None and node.GetParentTransformNode() is None:
-        return own
+    moves = [own_move(each) for each in chain(node)]
+    known = [move for move in moves if move is not None]
+    if len(known) == len(moves):
+        whole = CompositeTransform(tuple(known))
+        return whole.moves[0] if len(whole.moves) == 1 else whole
     if grid is None:
         raise InvalidInput(
-            f"Transform {node.GetName()!r} is not linear and not a displacement grid: name the grid to sample it on."
+            f"Transform {node.GetName()!r} is not made of linear transforms and displacement grids: "
+            "name the grid to sample it on."
         )
     pull = vtkGeneralTransform()
     node.GetTransformFromWorld(pull)
     return _sampled(pull, grid)
+
+
+def own_move(node: vtkMRMLTransformNode) -> LinearTransform | GridTransform | None:
+    """What a node does to its parent, without its parents; none if it is neither linear nor a displacement grid."""
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    if not node.IsLinear():
+        return own_grid_transform(node)
+    matrix = vtkMatrix4x4()
+    node.GetMatrixTransformToParent(matrix)
+    return LinearTransform(to_array(matrix))
 
 
 def own_grid_transform(node) -> GridTransform | None:
