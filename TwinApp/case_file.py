@@ -37,7 +37,7 @@ class Patient(_Table):
 
 
 class ImageEntry(_Table):
-    """One image: a volume file or a DICOM folder."""
+    """One image: a volume file, a DICOM folder or a DICOM file."""
 
     name: Name
     path: Name
@@ -47,10 +47,11 @@ class ImageEntry(_Table):
     reference: bool = False
     frame: Name | None = None
     series_uid: str | None = None
+    time_point: int | None = Field(None, ge=0)
 
 
 class OutlineEntry(_Table):
-    """Outlines on an image: an RTSTRUCT (`segments` lists regions) or a label map (`segments` maps label to name)."""
+    """Outlines on an image: RTSTRUCT or SEG (`segments` lists names), or a label map (`segments`: label to name)."""
 
     path: Name
     image: Name

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Segmentation
+from TwinCore.dicom.file import is_dicom, read_dicom
 from TwinCore.segmentation import carry_mask
 from TwinCore.volume_file import read_volume
-from TwinFusionLib.dicom_series import Series, read_series
-from TwinFusionLib.suv import to_suv
+from TwinFusionLib.dicom_series import read_series
+from TwinFusionLib.series import Series
+from TwinFusionLib.suv import KINDS, to_suv
+from TwinSegmentLib.dicom_seg import read_dicom_seg
 from TwinSegmentLib.label_map import read_label_map
 from TwinSegmentLib.rtstruct import read_rtstruct
 from TwinSimulateLib.model import Observation
@@ -91,11 +94,17 @@ def load_case(path: str | Path, job: Job | None = None) -> LoadedCase:
 
 def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Series | None]:
     path = inside(folder, entry.path)
-    if not path.is_dir():
-        image = read_volume(path, entry.modality, entry.unit, entry.time)
+    if not path.is_dir() and not is_dicom(path):
+        image = read_volume(path, entry.modality, entry.unit, entry.time, entry.time_point)
         return image.with_array(image.array, name=entry.name), None
-    series = read_series(path, entry.series_uid, entry.unit if entry.modality != "PT" else None, job)
-    image = to_suv(series) if series.image.modality == "PT" else series.image
+    unit = entry.unit if entry.modality != "PT" else None
+    series = read_series(path, entry.series_uid, unit, job, entry.time_point)
+    image = series.image
+    if image.modality == "PT":
+        kinds = {unit: kind for kind, unit in KINDS.items()}
+        image = to_suv(series, kinds.get(entry.unit or "", "bw"))
+    if image.grid.shape[0] < 2:
+        raise InvalidInput(f"Image {entry.name!r} is a single picture; a case needs volumes.")
     if image.modality != entry.modality:
         raise InvalidInput(
             f"Image {entry.name!r} is said to be {entry.modality}, but the DICOM series is {image.modality}."
@@ -111,10 +120,11 @@ def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Serie
 
 def _read_outline(entry: OutlineEntry, folder: Path, image: Image, series: Series | None, job: Job) -> Segmentation:
     path = inside(folder, entry.path)
-    if path.suffix.lower() == ".dcm":
+    if path.suffix.lower() == ".dcm" or is_dicom(path):
         if isinstance(entry.segments, dict):
-            raise InvalidInput(f"outline {entry.path!r}: segments of an RTSTRUCT are a list of region names.")
-        return read_rtstruct(path, image.grid, series.frame_of_reference_uid if series else None, entry.segments, job)
+            raise InvalidInput(f"outline {entry.path!r}: segments of an RTSTRUCT or SEG are a list of names.")
+        read = read_dicom_seg if read_dicom(path, pixels=False).get("Modality") == "SEG" else read_rtstruct
+        return read(path, image.grid, series.frame_of_reference_uid if series else None, entry.segments, job)
     if isinstance(entry.segments, list):
         raise InvalidInput(f"outline {entry.path!r}: segments of a label map are a table of label = name.")
     try:
@@ -130,8 +140,12 @@ def _joined(first: Segmentation | None, second: Segmentation, image: str) -> Seg
     both = sorted(set(first.names) & set(second.names))
     if both:
         raise InvalidInput(f"The segment {both[0]!r} is outlined twice on {image!r}.")
-    masks = {name: part.mask(name) for part in (first, second) for name in part.names}
-    return Segmentation.from_masks(first.grid, masks)
+    parts = (first, second)
+    masks = {name: part.mask(name) for part in parts for name in part.names}
+    codes = {s.name: s.code for part in parts for s in part.segments if s.code}
+    return Segmentation.from_masks(
+        first.grid, masks, codes, {s.name: s.colour for part in parts for s in part.segments}
+    )
 
 
 def _observation(entry: ObservationEntry, folder: Path) -> Observation:

@@ -2,6 +2,8 @@
 
 HOUNSFIELD = "[hnsf'U]"
 SUV_BODY_WEIGHT = "g/mL"
+SUV_LEAN_BODY = "g/mL{SUVlbm}"
+SUV_BODY_SURFACE = "cm2/mL"
 BECQUEREL_PER_ML = "Bq/mL"
 MILLILITRE = "mL"
 MILLIMETRE = "mm"
@@ -14,6 +16,8 @@ NO_UNIT = "1"
 WORDS = {
     HOUNSFIELD: "HU",
     SUV_BODY_WEIGHT: "SUVbw (g/mL)",
+    SUV_LEAN_BODY: "SUVlbm (g/mL)",
+    SUV_BODY_SURFACE: "SUVbsa (cm²/mL)",
     DIFFUSIVITY: "mm²/day",
     PER_DAY: "per day",
     DAY: "days",

@@ -14,6 +14,7 @@ LIBS = {f"{name}Lib" for name in MODULES}
 # Folder or file -> what it may import besides the standard library and itself; the longest match counts.
 LAYERS = {
     "TwinCore": ARRAYS,
+    "TwinCore/dicom": ARRAYS | {"pydicom"},
     "TwinCore/scene": ARRAYS | MRML,
     **{f"{name}/{name}Lib": METHODS for name in MODULES},
     "TwinPanel": DESKTOP | {"numpy", "TwinCore"},

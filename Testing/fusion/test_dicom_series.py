@@ -13,7 +13,9 @@ from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit, RLELossless
 from Testing.fusion.dicom_files import save, slices
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.itk import grid_of
-from TwinFusionLib.dicom_series import list_series, parse_moment, patient_hash, read_series
+from TwinFusionLib.dicom_folder import list_series
+from TwinFusionLib.dicom_series import read_series
+from TwinFusionLib.series import parse_moment, patient_hash
 
 OBLIQUE = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0][:2].ravel()
 
@@ -79,9 +81,12 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path):
     save(tmp_path / "both", first, "a")
     folder = save(tmp_path / "both", second, "b")
     (folder / "notes.txt").write_text("not DICOM")
-    refused(folder, "2 series", "5 files", "3 files", first[0].SeriesInstanceUID, second[0].SeriesInstanceUID)
+    refused(folder, "2 series", "5 images", "3 images", first[0].SeriesInstanceUID, second[0].SeriesInstanceUID)
     assert read_series(folder, second[0].SeriesInstanceUID).image.grid.shape[0] == 3
-    assert list_series(folder)[first[0].SeriesInstanceUID] == "MR series 'axial', 5 files"
+    entries = {entry.uid: entry for entry in list_series(folder)}
+    frame = first[0].FrameOfReferenceUID[-12:]
+    line = str(entries[first[0].SeriesInstanceUID])
+    assert line == f"MR series 'axial': volume, 5 images, frame of reference ...{frame}"
     with pytest.raises(MissingInput, match="no series 1.2.3"):
         read_series(folder, "1.2.3")
 

@@ -1,20 +1,12 @@
-"""PET as SUV by body weight: standardised uptake value, in g/mL.
+"""PET as SUV, the standardised uptake value: activity per mL, by the dose per body weight, lean body mass or surface.
 
-SUVbw = activity per mL * weight in g / dose, with activity and dose taken at the same moment. Which moment the
-scanner corrected the activity to, and in which tag it says so, is the vendor-neutral procedure of the RSNA QIBA FDG-
-PET/CT profile, SUV technical subcommittee (2018 pseudo-code), with these rules for the moment of a series that is
-corrected to its START:
+    SUV = activity per mL * body size / dose
 
-- the series time, unless it is later than the earliest acquisition (the series was then stored again after the scan);
-- in that case GE's private scan time (0009,100D), else the earliest acquisition of all slices.
-
-What the procedure assumes in silence (dose in Bq, half-life in seconds, weight in kg) is checked here.
+with activity and dose taken at the same moment (see `pet_decay`) and the body size of `body_size`.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,41 +16,19 @@ from TwinCore.errors import InvalidInput
 from TwinCore.guard import check_values, display_name
 from TwinCore.image import Image
 from TwinCore.job import Job
-from TwinCore.units import SUV_BODY_WEIGHT
+from TwinCore.units import SUV_BODY_SURFACE, SUV_BODY_WEIGHT, SUV_LEAN_BODY
 
-from .dicom_series import Series, moment, parse_moment, read_series
+from .body_size import body_size
+from .dicom_series import read_series
+from .pet_decay import decay_s, dose_bq, half_life_s, private_number
+from .pet_units import ACTIVITY, pet_unit
+from .series import Series
 
-# Half-lives in s of the nuclides used in PET (NNDC NuDat, rounded), by mass number and symbol.
-HALF_LIVES = {
-    ("11", "C"): 1222.0,
-    ("13", "N"): 597.9,
-    ("15", "O"): 122.2,
-    ("18", "F"): 6586.0,
-    ("64", "Cu"): 45720.0,
-    ("68", "Ga"): 4063.0,
-    ("82", "Rb"): 75.5,
-    ("89", "Zr"): 282300.0,
-    ("90", "Y"): 230500.0,
-    ("124", "I"): 360800.0,
-}
-_ELEMENTS = {
-    "C": "carbon",
-    "N": "nitrogen",
-    "O": "oxygen",
-    "F": "fluorine",
-    "Cu": "copper",
-    "Ga": "gallium",
-    "Rb": "rubidium",
-    "Zr": "zirconium",
-    "Y": "yttrium",
-    "I": "iodine",
-}
-_LONG_LIVED_S = 12 * 3600.0
-_MIDNIGHT_LIMIT = timedelta(hours=12)
+KINDS = {"bw": SUV_BODY_WEIGHT, "lbm": SUV_LEAN_BODY, "bsa": SUV_BODY_SURFACE}
 
 
-def read_pet_suv(folder: str | Path, series_uid: str | None = None, job: Job | None = None) -> Image:
-    """Read a PET series and return it as SUV by body weight.
+def read_pet_suv(path: str | Path, series_uid: str | None = None, job: Job | None = None, kind: str = "bw") -> Image:
+    """Read a PET series and return it as SUV.
 
     >>> read_pet_suv("study/pet").unit  # doctest: +SKIP
     'g/mL'
@@ -68,37 +38,62 @@ def read_pet_suv(folder: str | Path, series_uid: str | None = None, job: Job | N
     InvalidInput
         As `read_series`, and as `suv_factor`.
     """
-    return to_suv(read_series(folder, series_uid, job=job))
+    return to_suv(read_series(path, series_uid, job=job), kind)
 
 
-def to_suv(series: Series) -> Image:
-    """The series' image in g/mL; one that has this unit already is returned as it is, never converted twice."""
+def to_suv(series: Series, kind: str = "bw") -> Image:
+    """The series' image as SUV; one that has this unit already is returned as it is, never converted twice.
+
+    Parameters
+    ----------
+    series : Series
+    kind : str
+        "bw", by body weight, in g/mL; "lbm", by lean body mass after Janmahasatian, in g/mL{SUVlbm}; "bsa", by body
+        surface after Du Bois, in cm2/mL. One kind becomes another by the ratio of the body sizes.
+
+    Raises
+    ------
+    InvalidInput
+        As `suv_factor`; also if the image is no PET, or one time point of a series whose decay correction does not say
+        to which moment.
+    """
     image = series.image
+    _check_kind(kind)
     if image.modality != "PT":
         raise InvalidInput(
             f"{image.name}: SUV is made from PET (PT), not from {image.modality or 'an image without a modality'}."
         )
-    if image.unit == SUV_BODY_WEIGHT:
-        _check_suv_type(series.headers[0])
+    if image.unit == KINDS[kind]:
         return image
-    factor = suv_factor(series.headers)
-    suv = image.array * factor.astype(np.float32)[:, None, None]
+    if image.unit not in (*KINDS.values(), *ACTIVITY.values()):
+        raise InvalidInput(f"{image.name}: its unit is {display_name(image.unit)}, from which no SUV can be made.")
+    first = series.headers[0]
+    corrected_to_start = first.get("DecayCorrection") == "START" and not first.get("DecayCorrectionDateTime")
+    if series.frames > 1 and corrected_to_start and image.unit not in KINDS.values():
+        raise InvalidInput(
+            f"{image.name}: it is one of {series.frames} time points, corrected for decay to START (0054,1102): to the "
+            "start of the series or of each time point, which the headers do not say. SUV needs a static series, or "
+            "correction to the injection (ADMIN)."
+        )
+    suv = image.array * suv_factor(series.headers, kind).astype(np.float32)[:, None, None]
     check_values(suv, image.name)
-    return image.with_array(suv, unit=SUV_BODY_WEIGHT, name="SUVbw")
+    return image.with_array(suv, unit=KINDS[kind], name=f"SUV{kind}")
 
 
-def suv_factor(headers: tuple[Dataset, ...]) -> np.ndarray:
-    """What each slice's rescaled values are multiplied by to become SUV by body weight.
+def suv_factor(headers: tuple[Dataset, ...], kind: str = "bw") -> np.ndarray:
+    """What each slice's rescaled values are multiplied by to become SUV.
 
     Parameters
     ----------
     headers : tuple of pydicom.Dataset
         Of every slice of the series.
+    kind : str
+        "bw", "lbm" or "bsa".
 
     Returns
     -------
     array, shape (slices,)
-        In (g/mL) per (Bq/mL), or per count.
+        In SUV per (Bq/mL), per count, or per SUV of another kind.
 
     Raises
     ------
@@ -106,40 +101,33 @@ def suv_factor(headers: tuple[Dataset, ...]) -> np.ndarray:
         If a tag that the conversion needs is missing or cannot be what it says; the message gives the tag and the
         likely mistake.
     """
+    _check_kind(kind)
     first = headers[0]
-    units = str(first.get("Units", ""))
-    if units == "GML":
-        _check_suv_type(first)
-        return np.ones(len(headers))
-    if units not in ("BQML", "CNTS"):
-        raise InvalidInput(
-            f"PET: the units (0054,1001) are {display_name(units, 'not given')}; SUV can be made from BQML, CNTS or "
-            "GML."
-        )
+    unit = pet_unit(first, "PET")
+    if unit in KINDS.values():
+        there = next(k for k, u in KINDS.items() if u == unit)
+        return np.full(len(headers), 1.0 if there == kind else body_size(first, kind) / body_size(first, there))
     _check_corrections(first)
     activity = np.ones(len(headers))
-    if units == "CNTS":
-        direct = np.array([_private(h, 0x7053, "Philips PET Private Group", 0x00) or 0.0 for h in headers])
+    if unit != ACTIVITY["BQML"]:
+        direct = np.array([private_number(h, 0x7053, "Philips PET Private Group", 0x00) or 0.0 for h in headers])
         if (direct > 0).all():
-            return direct
-        activity = np.array([_private(h, 0x7053, "Philips PET Private Group", 0x09) or 0.0 for h in headers])
+            return direct if kind == "bw" else direct * body_size(first, kind) / body_size(first, "bw")
+        activity = np.array([private_number(h, 0x7053, "Philips PET Private Group", 0x09) or 0.0 for h in headers])
         if not (activity > 0).all():
             raise InvalidInput(
                 "PET: the values are counts (0054,1001 is CNTS) and neither Philips' SUV factor (7053,1000) nor its "
                 "activity factor (7053,1009) is there; "
                 "private tags were probably removed. Export the series with them, or in BQML."
             )
-    grams = _weight_kg(first) * 1000.0
-    dose, half_life = _dose_bq(first), _half_life_s(first)
-    return activity * grams / (dose * 0.5 ** (_decay_s(headers, half_life) / half_life))
+    size = body_size(first, kind)
+    dose, half_life = dose_bq(first), half_life_s(first)
+    return activity * size / (dose * 0.5 ** (decay_s(headers, half_life) / half_life))
 
 
-def _check_suv_type(header: Dataset) -> None:
-    kind = str(header.get("SUVType", "BW") or "BW")
-    if kind != "BW":
-        raise InvalidInput(
-            f"PET: the values are SUV of type {display_name(kind)} (0054,1006), not by body weight (BW)."
-        )
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InvalidInput(f"The kind of SUV is {display_name(kind)!r}; it must be one of {', '.join(KINDS)}.")
 
 
 def _check_corrections(header: Dataset) -> None:
@@ -157,158 +145,3 @@ def _check_corrections(header: Dataset) -> None:
             "must be START or ADMIN, "
             "or the moment that the activity belongs to is not known."
         )
-
-
-def _radiopharmaceutical(header: Dataset) -> Dataset:
-    sequence = header.get("RadiopharmaceuticalInformationSequence")
-    if not sequence:
-        raise InvalidInput(
-            "PET: the Radiopharmaceutical Information Sequence (0054,0016) is missing, and with it dose, half-life and "
-            "injection time. "
-            "It was probably removed when the data were de-identified."
-        )
-    return sequence[0]
-
-
-def _number(header: Dataset, keyword: str, what: str) -> float:
-    try:
-        number = float(header.get(keyword) or 0)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number) or number <= 0:
-        raise InvalidInput(f"PET: {what} is missing, 0 or not a number. Without it there is no SUV.")
-    return number
-
-
-def _weight_kg(header: Dataset) -> float:
-    weight = _number(header, "PatientWeight", "the patient's weight (0010,1030)")
-    if weight > 700:
-        raise InvalidInput(
-            f"PET: the patient's weight (0010,1030) is {weight:g} kg: it was probably given in grams. It must be in kg."
-        )
-    return weight
-
-
-def _dose_bq(header: Dataset) -> float:
-    dose = _number(_radiopharmaceutical(header), "RadionuclideTotalDose", "the injected dose (0018,1074)")
-    if dose < 1e6:
-        guess = "MBq" if dose < 2e4 else "kBq"
-        raise InvalidInput(
-            f"PET: the injected dose (0018,1074) is {dose:g} Bq, far too little for an image: it was probably given in "
-            f"{guess}. It must be in Bq."
-        )
-    if dose > 1e11:
-        raise InvalidInput(
-            f"PET: the injected dose (0018,1074) is {dose:g} Bq, more than anyone is given. It must be in Bq."
-        )
-    return dose
-
-
-def nuclide(header: Dataset) -> tuple[str, str] | None:
-    """Mass number and symbol of the radionuclide, as far as the headers' words tell."""
-    item = _radiopharmaceutical(header)
-    words = [str(c.get("CodeMeaning", "")) for c in item.get("RadionuclideCodeSequence") or []] + [
-        str(item.get("Radiopharmaceutical", ""))
-    ]
-    for text in words:
-        for mass, symbol in HALF_LIVES:
-            either = f"(?:{symbol}|{_ELEMENTS[symbol]})"
-            if re.search(
-                rf"(?<![0-9]){mass}\W*{either}(?![a-z])|(?<![a-z]){either}\W*{mass}(?![0-9])", text, re.IGNORECASE
-            ):
-                return mass, symbol
-    return None
-
-
-def _half_life_s(header: Dataset) -> float:
-    half_life = _number(_radiopharmaceutical(header), "RadionuclideHalfLife", "the half-life (0018,1075)")
-    known = nuclide(header)
-    if known is not None and not 0.95 < half_life / HALF_LIVES[known] < 1.05:
-        right = HALF_LIVES[known]
-        guess = next(
-            (
-                f": it was probably given in {word}"
-                for factor, word in ((60, "minutes"), (3600, "hours"))
-                if 0.95 < half_life * factor / right < 1.05
-            ),
-            "",
-        )
-        raise InvalidInput(
-            f"PET: the half-life (0018,1075) is {half_life:g} s and that of {known[1]}-{known[0]} is {right:g} "
-            f"s{guess}. It must be in seconds."
-        )
-    return half_life
-
-
-def scan_start(headers: tuple[Dataset, ...]) -> datetime:
-    """The moment that a series with decay correction START is corrected to."""
-    series = moment(headers[0], "Series")
-    acquisitions = [m for m in (moment(h, "Acquisition") for h in headers) if m]
-    if series is not None and (not acquisitions or series <= min(acquisitions)):
-        return series
-    private = parse_moment(str(_private_value(headers[0], 0x0009, "GEMS_PETD_01", 0x0D) or ""))
-    start = private or (min(acquisitions) if acquisitions else None)
-    if start is None:
-        raise InvalidInput(
-            "PET: neither the series' date and time (0008,0021; 0008,0031) nor those of the acquisition (0008,0022; "
-            "0008,0032) are given, so the decay since the injection is not known."
-        )
-    return start
-
-
-def _decay_s(headers: tuple[Dataset, ...], half_life: float) -> float:
-    """Seconds from the injection to the moment that the activity is corrected to."""
-    if headers[0].DecayCorrection == "ADMIN":
-        return 0.0
-    scan = scan_start(headers)
-    delay = scan - _injection(headers[0], scan, half_life)
-    if delay < timedelta(0):
-        raise InvalidInput(
-            f"PET: the injection lies {-delay} h after the start of the scan. Check the injection time (0018,1072 or "
-            "0018,1078) and the clock it was read from."
-        )
-    if delay.total_seconds() > 10 * half_life:
-        raise InvalidInput(
-            f"PET: the scan starts {delay} h after the injection, more than ten half-lives of {half_life:g} s. Check "
-            "the injection's date (0018,1078), "
-            "which de-identification may have changed alone, and the half-life (0018,1075), which must be in seconds."
-        )
-    return delay.total_seconds()
-
-
-def _injection(header: Dataset, scan: datetime, half_life: float) -> datetime:
-    """The injection's moment; a time without a date is the last such time before the scan, up to 12 h ago."""
-    item = _radiopharmaceutical(header)
-    dated = parse_moment(str(item.get("RadiopharmaceuticalStartDateTime") or ""))
-    if dated is not None:
-        return dated
-    timed = parse_moment(f"{scan:%Y%m%d}" + str(item.get("RadiopharmaceuticalStartTime") or "").replace(":", ""))
-    if timed is None:
-        raise InvalidInput(
-            "PET: the injection time (0018,1072 or 0018,1078) is missing. Without it the decay before the scan is not "
-            "known."
-        )
-    if half_life > _LONG_LIVED_S:
-        raise InvalidInput(
-            "PET: the injection time (0018,1072) has no date, and with a nuclide this long-lived the scan may be days "
-            "later. "
-            "The injection's date and time (0018,1078) must be given."
-        )
-    day_before = timed - timedelta(days=1)
-    return day_before if timed > scan and scan - day_before < _MIDNIGHT_LIMIT else timed
-
-
-def _private_value(header: Dataset, group: int, creator: str, element: int):
-    try:
-        return header.private_block(group, creator)[element].value
-    except KeyError:
-        return None
-
-
-def _private(header: Dataset, group: int, creator: str, element: int) -> float | None:
-    """A private number, which is bytes where the file does not say its type."""
-    value = _private_value(header, group, creator, element)
-    try:
-        return float(value.decode("ascii").strip("\0 ") if isinstance(value, bytes) else value)
-    except (TypeError, ValueError, UnicodeDecodeError):
-        return None

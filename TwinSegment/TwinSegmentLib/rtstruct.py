@@ -7,14 +7,13 @@ slices are the planes, and carried over.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
+from TwinCore.dicom.file import items, number, read_dicom
 from TwinCore.errors import InvalidInput, MissingInput
 from TwinCore.grid import Grid
 from TwinCore.guard import check_memory, display_name
@@ -87,42 +86,38 @@ def region_names(path: str | Path) -> list[str]:
 def _regions(path: Path) -> list[Region]:
     """Name, declaration and contours of each region of a structure set."""
     name = display_name(path.name)
-    if not path.is_file():
-        raise MissingInput(f"There is no file {name!r}.")
-    with warnings.catch_warnings():  # pydicom's warnings can hold a patient's words
-        warnings.simplefilter("ignore")
-        try:
-            dataset = pydicom.dcmread(path)
-            for _ in dataset.iterall():  # decodes every element, which pydicom otherwise does at first use
-                pass
-            modality, regions = dataset.get("Modality"), _named(dataset)
-        except Exception as error:  # whatever a damaged file provokes inside the parser
-            raise InvalidInput(
-                f"{name}: it is not a DICOM file, or it is damaged ({type(error).__name__}). Export the structure set "
-                "again."
-            ) from error
+    dataset = read_dicom(path)
+    modality = dataset.get("Modality")
     if modality != "RTSTRUCT":
         raise InvalidInput(
             f"{name}: the modality (0008,0060) is {display_name(modality, 'not given')}; a structure set (RTSTRUCT) is "
             "meant."
         )
+    regions = _named(dataset, name)
     if not regions:
         raise InvalidInput(f"{name}: there is no region of interest in it (3006,0020 is missing or empty).")
     return regions
 
 
-def _named(dataset: Dataset) -> list[Region]:
+def _named(dataset: Dataset, file: str) -> list[Region]:
     """The regions by name; equal names are told apart by a number."""
-    contours = {int(c.ReferencedROINumber): c for c in dataset.get("ROIContourSequence") or []}
+    contours = {_number(c, "ReferencedROINumber", file): c for c in items(dataset, "ROIContourSequence", file)}
     regions: list[Region] = []
-    for item in dataset.get("StructureSetROISequence") or []:
+    for item in items(dataset, "StructureSetROISequence", file):
         name = plain = display_name(item.get("ROIName"))
         copy = 1
         while any(name == other for other, _, _ in regions):
             copy += 1
             name = f"{plain} ({copy})"
-        regions.append((name, item, contours.get(int(item.ROINumber), Dataset())))
+        regions.append((name, item, contours.get(_number(item, "ROINumber", file), Dataset())))
     return regions
+
+
+def _number(item: Dataset, keyword: str, file: str) -> float:
+    found = number(item, keyword, -1, file)
+    if found < 0:
+        raise InvalidInput(f"{file}: a region has no {keyword}. Export the structure set again.")
+    return found
 
 
 def _chosen(regions: list[Region], roi_names: Sequence[str] | None) -> list[Region]:
@@ -152,7 +147,7 @@ def _check_frame(item: Dataset, frame_of_reference_uid: str | None, name: str) -
 def _outlines(contours: Dataset, name: str) -> list[np.ndarray]:
     """The corners of each outline, in RAS mm."""
     outlines = []
-    for contour in contours.get("ContourSequence") or []:
+    for contour in items(contours, "ContourSequence", name):
         kind = str(contour.get("ContourGeometricType", ""))
         if kind not in CLOSED:
             raise InvalidInput(
