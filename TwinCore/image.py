@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +72,22 @@ class Image:
         """The part of the image from voxel `low` up to, not including, `high`; both in k, j, i order."""
         box = tuple(slice(a, b) for a, b in zip(low, high))
         return replace(self, array=self.array[box], grid=self.grid.crop(low, high))
+
+
+def stacked(images: Sequence[Image], name: str = "") -> Image:
+    """Images on one grid as one with channels: float32, shape (k, j, i, channels), in the images' own units.
+
+    Raises
+    ------
+    InvalidInput
+        If there are no images, one has channels itself, or their grids differ.
+    """
+    if not images:
+        raise InvalidInput("There are no images to be stacked.")
+    for image in images:
+        if image.array.ndim != 3 or not image.grid.same_as(images[0].grid):
+            raise InvalidInput(f"Image {image.name!r} cannot be stacked with {images[0].name!r}: their grids differ.")
+    return Image(np.stack([image.array.astype(np.float32) for image in images], -1), images[0].grid, name=name)
 
 
 def bounding_box(mask: np.ndarray, margin=0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,11 @@
-"""`Parameter`: the one declaration of a model's or method's number, from which panels, files and reports are made."""
+"""`Parameter` and `Choice`: the one declaration of a method's number or word, from which panels and files are made."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,35 @@ class Parameter:
         return float(value)
 
 
-def complete(declared: Iterable[Parameter], given: Mapping[str, float]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Choice:
+    """One word to be chosen among several, declared once.
+
+    Parameters
+    ----------
+    name : str
+    default : str
+    options : mapping of str to str
+        What can be chosen, each with what it means.
+    meaning : str
+        One sentence for a reader.
+    """
+
+    name: str
+    default: str
+    options: Mapping[str, str]
+    meaning: str
+
+    def check(self, value: str) -> str:
+        """The value, if it is one of the options; `InvalidInput` lists them otherwise."""
+        if value not in self.options:
+            raise InvalidInput(
+                f"{self.name.capitalize()} {value!r} is not known; there are: {', '.join(self.options)}."
+            )
+        return value
+
+
+def complete(declared: Iterable[Parameter | Choice], given: Mapping[str, Any]) -> dict[str, Any]:
     """Given values, checked, with the defaults of those not given; `InvalidInput` names an unknown one."""
     by_name = {p.name: p for p in declared}
     unknown = sorted(set(given) - set(by_name))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from TwinCore import InvalidInput, LogNormal, MissingPackage, NotResolved, Parameter, Quantity, Table
-from TwinCore.parameter import complete
+from TwinCore.parameter import Choice, complete
 from TwinCore.units import in_words
 
 GROWTH = Parameter("proliferation", "rho", "/d", 0.02, 0.0, 1.0, "Rate of growth.", "test", LogNormal(0.02, 3.0))
@@ -33,6 +33,13 @@ def test_values_within_it():
     assert complete([GROWTH], {"proliferation": 0.5}) == {"proliferation": 0.5}
     with pytest.raises(InvalidInput, match="Unknown parameter 'rho'; there are: proliferation"):
         complete([GROWTH], {"rho": 1})
+
+
+def test_a_choice_is_one_of_its_options():
+    motion = Choice("motion", "rigid", {"rigid": "turned and shifted", "affine": "scaled as well"}, "How it may move.")
+    assert complete([GROWTH, motion], {"motion": "affine"}) == {"proliferation": 0.02, "motion": "affine"}
+    with pytest.raises(InvalidInput, match="Motion 'elastic' is not known; there are: rigid, affine"):
+        motion.check("elastic")
 
 
 def test_tables_and_quantities():

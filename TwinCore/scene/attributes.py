@@ -10,6 +10,8 @@ from ..errors import InvalidInput
 from .boot import mrml
 
 ROLE, MODALITY, UNIT, TIME, RUN = (f"DigitalTwin.{word}" for word in ("Role", "Modality", "Unit", "Time", "Run"))
+CHANNELS = "DigitalTwin.Channels"
+"""Of a volume with channels: JSON list of the name, modality and unit of each."""
 
 _readers: ContextVar[tuple[list, ...]] = ContextVar("nodes_read", default=())
 

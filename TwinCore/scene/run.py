@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -12,12 +13,12 @@ import numpy as np
 
 from .. import provenance
 from ..errors import InvalidInput
-from ..image import Image
+from ..image import Image, stacked
 from ..job import Job
 from ..results import Quantity, Table
 from ..segmentation import Segmentation
 from ..transform import Transform
-from .attributes import ROLE, RUN
+from .attributes import CHANNELS, ROLE, RUN
 from .equal import hash_of
 from .hierarchy import FOLDER_OF_MODULE
 from .results import model_to_node, plot_to_node, sequence_to_node, table_to_node, text_to_node
@@ -109,6 +110,13 @@ class Run:
         """A volume: role `fused`, `uncertainty`, `field`, or `image` and `reference` for images that are made."""
         check_role(role)
         return self._add(image_to_node(image, self._scene, name), role, folder)
+
+    def add_channels(self, images: Sequence[Image], name: str = "Channels") -> vtkMRMLNode:
+        """Images on one grid as one volume with a channel each, role `channels`, as networks take them."""
+        meanings = [{"name": image.name, "modality": image.modality, "unit": image.unit} for image in images]
+        node = self._add(image_to_node(stacked(images, name), self._scene), "channels")
+        node.SetAttribute(CHANNELS, json.dumps(meanings))
+        return node
 
     def add_segmentation(self, segmentation: Segmentation, name: str = "Segmentation") -> vtkMRMLNode:
         """The anatomy, role `segmentation`."""

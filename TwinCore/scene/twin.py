@@ -10,7 +10,7 @@ from uuid import uuid4
 from ..errors import InvalidInput, MissingInput
 from ..guard import check_image
 from ..image import Image
-from .attributes import ROLE, RUN, set_meaning
+from .attributes import CHANNELS, ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
 from .results import text_of
@@ -30,6 +30,7 @@ ROLES = (
     "image",
     "transform",
     "fused",
+    "channels",
     "segmentation",
     "uncertainty",
     "field",
@@ -194,6 +195,17 @@ class Twin:
     def images(self) -> list[tuple[vtkMRMLNode, Image]]:
         """The twin's input images, each with its node."""
         return [(node, self.image(node)) for node in self.nodes("image")]
+
+    def channels(self) -> tuple[Image, list[dict[str, str]]]:
+        """The fused images as one volume with channels, and the name, modality and unit of each channel.
+
+        Raises
+        ------
+        MissingInput
+            If the fusion was not asked for it.
+        """
+        node = self.node("channels")
+        return self.image(node), json.loads(node.GetAttribute(CHANNELS))
 
     def place(self, node: vtkMRMLNode, folder: str | None) -> None:
         """Put a node into one of the twin's folders in the subject hierarchy."""
