@@ -10,6 +10,7 @@ import pytest
 from Testing.fusion.dicom_files import pet_slices, save, slices
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.volume_file import read_volume
+from TwinFusionLib.body_size import body_size
 from TwinFusionLib.dicom_series import read_series
 from TwinFusionLib.pet_decay import nuclide, scan_start
 from TwinFusionLib.suv import read_pet_suv, suv_factor, to_suv
@@ -92,6 +93,81 @@ def test_suv_is_never_converted_twice(tmp_path):
 def test_only_pet_becomes_suv(tmp_path):
     with pytest.raises(InvalidInput, match="SUV is made from PET"):
         to_suv(read_series(save(tmp_path / "mr", slices())))
+
+
+PERSON = {"PatientSize": 1.75, "PatientSex": "M"}
+LEAN_G = 9270e3 * 70 / (6680 + 216 * 70 / 1.75**2)
+LEAN_FEMALE_G = 9270e3 * 70 / (8780 + 244 * 70 / 1.75**2)
+SURFACE_CM2 = 1e4 * 0.007184 * 70**0.425 * 175**0.725
+
+
+@pytest.mark.parametrize(
+    ("kind", "sex", "size", "unit"),
+    [
+        ("bw", "M", GRAMS, "g/mL"),
+        ("lbm", "M", LEAN_G, "g/mL{SUVlbm}"),
+        ("lbm", "F", LEAN_FEMALE_G, "g/mL{SUVlbm}"),
+        ("bsa", "O", SURFACE_CM2, "cm2/mL"),
+    ],
+)
+def test_suv_by_body_weight_lean_mass_and_surface(tmp_path, kind, sex, size, unit):
+    series = read_series(save(tmp_path / "pet", changed(PatientSize=1.75, PatientSex=sex)))
+    np.testing.assert_allclose(suv_factor(series.headers, kind), expected(3600) * size / GRAMS)
+    image = to_suv(series, kind)
+    assert (image.unit, image.name) == (unit, f"SUV{kind}")
+    np.testing.assert_allclose(image.array, series.image.array * expected(3600) * size / GRAMS, rtol=1e-6)
+
+
+def test_body_sizes_are_those_of_the_published_formulas():
+    """A man of 70 kg and 1.75 m: 55.86 kg lean and 1.848 m2; a woman: 45.20 kg lean. Worked out by hand."""
+    assert body_size(changed(**PERSON)[0], "lbm") == pytest.approx(55_857, abs=1)
+    assert body_size(changed(PatientSize=1.75, PatientSex="F")[0], "lbm") == pytest.approx(45_197, abs=1)
+    assert body_size(changed(**PERSON)[0], "bsa") == pytest.approx(18480, abs=20)
+
+
+def test_one_kind_of_suv_becomes_another_without_dose_or_decay(tmp_path):
+    lean = {"Units": "GML", "SUVType": "LBMJANMA", "RadiopharmaceuticalInformationSequence": [], **PERSON}
+    series = read_series(save(tmp_path / "sul", changed(**lean)))
+    assert series.image.unit == "g/mL{SUVlbm}"
+    assert to_suv(series, "lbm") is series.image
+    np.testing.assert_allclose(to_suv(series).array, series.image.array * GRAMS / LEAN_G, rtol=1e-6)
+    surface = read_series(save(tmp_path / "bsa", changed(Units="CM2ML", **PERSON)))
+    assert surface.image.unit == "cm2/mL"
+    np.testing.assert_allclose(to_suv(surface, "lbm").array, surface.image.array * LEAN_G / SURFACE_CM2, rtol=1e-6)
+
+
+def test_philips_suv_factor_is_by_body_weight():
+    made = changed(Units="CNTS", **PERSON)
+    for d in made:
+        d.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.25")
+    np.testing.assert_allclose(suv_factor(made, "lbm"), 0.25 * LEAN_G / GRAMS)
+
+
+def test_another_unit_is_not_taken_for_activity(tmp_path):
+    series = read_series(save(tmp_path / "pet", pet_slices()), unit="kBq/mL")
+    with pytest.raises(InvalidInput, match="unit is kBq mL"):
+        to_suv(series)
+    with pytest.raises(InvalidInput, match="kind of SUV is 'ibw'.*bw, lbm, bsa"):
+        suv_factor(series.headers, "ibw")
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"PatientSize": 175.0}, "0010,1020. is 175 m.*centimetres"),
+        ({"PatientSize": 17.5}, "0010,1020. is 17.5 m, which nobody has"),
+        ({"PatientSize": 0}, "height .0010,1020. is missing, 0"),
+        ({"PatientSize": None}, "height .0010,1020. is missing"),
+        ({"PatientSex": ""}, "sex .0010,0040. is not given"),
+        ({"PatientSex": "O"}, "sex .0010,0040. is O"),
+        ({"PatientWeight": None}, "weight .0010,1030. is missing"),
+        ({"PatientWeight": 70000}, "0010,1030.*grams"),
+        ({"PatientWeight": 7.0}, "0010,1030.*0010,1020.*body mass index of 2.29"),
+    ],
+)
+def test_what_lean_mass_cannot_do_without(tags, words):
+    with pytest.raises(InvalidInput, match=words):
+        suv_factor(changed(**{**PERSON, **tags}), "lbm")
 
 
 @pytest.mark.parametrize(

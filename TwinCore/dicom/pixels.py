@@ -92,13 +92,22 @@ def stored_frames(header: Dataset, name: str) -> Iterator[np.ndarray]:
         )
     frames = int(number(header, "NumberOfFrames", 1, name))
     check_memory(4.0 * expected / frames, name)
-    decoded = iter_pixels(header)
+    packed = number(header, "BitsAllocated", 16, name) == 1 and not syntax.is_compressed
+    decoded = _unpacked(header, frames) if packed else iter_pixels(header)
     found = 0
     while (frame := _next(decoded, syntax, name)) is not None:
         yield frame
         found += 1
     if found != frames:
         raise InvalidInput(f"{name}: {found} of {frames} frames are there. Copy or export the file again.")
+
+
+def _unpacked(header: Dataset, frames: int) -> Iterator[np.ndarray]:
+    """Frames of single bits, which follow each other without padding to whole bytes."""
+    data, size = np.frombuffer(header.PixelData, np.uint8), header.Rows * header.Columns
+    for start in range(0, frames * size, size):
+        bits = np.unpackbits(data[start // 8 : (start + size + 7) // 8], bitorder="little")
+        yield bits[start % 8 : start % 8 + size].reshape(header.Rows, header.Columns)
 
 
 def _next(decoded: Iterator[np.ndarray], syntax: UID, name: str) -> np.ndarray | None:

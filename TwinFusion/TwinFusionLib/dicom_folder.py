@@ -133,7 +133,7 @@ def _entry(uid: str, files: list[File]) -> SeriesEntry:
     first = headers[0]
     modality = display_name(first.get("Modality"), "no modality")
     images = sum(max(int(number(h, "NumberOfFrames", 1, series_name(first))), 1) for h in headers)
-    times = _times(headers)
+    times = _times(headers) if modality in MODALITIES else 1
     return SeriesEntry(
         uid,
         modality,

@@ -26,10 +26,12 @@ from TwinCore.transform import resample
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _OFF_PLANE = 0.1  # of the spacing, by which rounded positions may be off
-_XYZ_D50_TO_RGB = np.array(  # linear sRGB from CIE XYZ under D50, the white of a profile connection space
-    [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]]
+# Linear sRGB from CIE XYZ under D65. DICOM's profile connection space has D50 for white, but highdicom and DCMTK until
+# lately wrote segmentations with D65, so this gives back the colours that were meant.
+_XYZ_TO_RGB = np.array(
+    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
 )
-_D50 = np.array([0.96422, 1.0, 0.82521])
+_WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,7 @@ def _colour(item: Dataset) -> tuple[float, float, float] | None:
         return None
     y = (100.0 * lightness + 16.0) / 116.0
     f = np.array([y + (255.0 * a - 128.0) / 500.0, y, y - (255.0 * b - 128.0) / 200.0])
-    xyz = _D50 * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    linear = np.clip(_XYZ_D50_TO_RGB @ xyz, 0.0, 1.0)
+    xyz = _WHITE * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
+    linear = np.clip(_XYZ_TO_RGB @ xyz, 0.0, 1.0)
     red, green, blue = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear).tolist()
     return red, green, blue
