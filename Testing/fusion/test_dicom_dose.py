@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
 from Testing.fusion.dicom_files import save, slices
 from Testing.fusion.dicom_objects import dose, write
 from TwinCore import InvalidInput, Job, MissingInput
+from TwinCore.grid import LPS_FROM_RAS
+from TwinCore.transform import resample
+from TwinCore.volume_file import read_volume
 from TwinFusionLib.dicom_dose import read_dose
 from TwinFusionLib.dicom_series import read_series
 
@@ -122,10 +126,44 @@ def test_a_dose_is_no_series_of_images(tmp_path):
         read_dose(tmp_path / "absent.dcm")
 
 
+def test_a_real_dose_grid_written_as_rtdose(tmp_path, data):
+    """The planning system's dose comes as NRRD; as RTDOSE it is the same to half a unit of the scaling."""
+    real = read_volume(data("rt") / "EclipseEnt_Dose.nrrd", unit="Gy")
+    made = dose()
+    lps = LPS_FROM_RAS @ real.grid.ijk_to_ras
+    np.testing.assert_allclose(np.abs(lps[:3, :3]), np.diag(real.grid.spacing), atol=1e-9)
+    across, down, along = np.sign(np.diag(lps[:3, :3]))
+    made.ImagePositionPatient = lps[:3, 3].tolist()
+    made.ImageOrientationPatient = [across, 0, 0, 0, down, 0]
+    frames, made.Rows, made.Columns = real.grid.shape
+    made.NumberOfFrames, made.PixelSpacing = frames, real.grid.spacing[[1, 0]].tolist()
+    made.GridFrameOffsetVector = (np.arange(frames) * real.grid.spacing[2] * along * across * down).tolist()
+    made.PixelData = np.round(real.array / 1e-6).astype("<u4").tobytes()
+    image = read_dose(write(tmp_path / "rd.dcm", made)).image
+    centre = np.unravel_index(real.array.argmax(), real.grid.shape)[::-1]
+    np.testing.assert_allclose(image.array.max(), real.array.max(), atol=1e-5)
+    hottest = np.unravel_index(image.array.argmax(), image.grid.shape)[::-1]
+    np.testing.assert_allclose(image.grid.to_ras(hottest), real.grid.to_ras(centre), atol=1e-6)
+    np.testing.assert_allclose(resample(image, real.grid).array, real.array, atol=1e-4)
+
+
+def test_no_random_damage_escapes_as_another_error(tmp_path):
+    path, rng, refusals = write(tmp_path / "rd.dcm", dose()), np.random.default_rng(9), 0
+    content = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 6)):
+            changed[int(rng.integers(132, len(changed)))] = int(rng.integers(256))
+        path.write_bytes(changed)
+        try:
+            read_dose(path)
+        except InvalidInput:
+            refusals += 1
+    assert refusals > 20
+
+
 def test_a_planning_systems_relative_dose_is_refused_and_read_once_it_is_called_gray(tmp_path):
     """pydicom's wheel holds a dose grid of a planning system: 15 planes of 10 x 10, in relative units."""
-    import pydicom
-
     path = get_testdata_file("rtdose.dcm", download=False)
     with pytest.raises(InvalidInput, match="RELATIVE"):
         read_dose(path)

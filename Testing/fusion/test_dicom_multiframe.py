@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
-from pydicom.uid import RLELossless
+import SimpleITK as sitk
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from Testing.fusion.dicom_files import pet_slices, save, slices
 from Testing.fusion.dicom_objects import clip, dose, enhanced, four_dimensional, sequence, ultrasound_volume, write
 from TwinCore import InvalidInput
+from TwinCore.itk import grid_of
 from TwinFusionLib.dicom_folder import list_series
 from TwinFusionLib.dicom_series import read_frames, read_series
 from TwinFusionLib.suv import suv_factor, to_suv
@@ -47,6 +50,31 @@ def test_an_enhanced_object_is_its_classic_slices(tmp_path, modality, compressed
     assert ours.patient == classic.patient != ""
     assert ours.frame_of_reference_uid == whole.FrameOfReferenceUID
     assert "PixelData" not in ours.headers[0]
+
+
+@pytest.mark.parametrize("cosines", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), OBLIQUE])
+def test_geometry_and_values_agree_with_simpleitk(tmp_path, cosines):
+    made = slices(cosines=cosines)
+    for d in made:
+        d.RescaleSlope, d.RescaleIntercept = 2.0, -5.0
+    whole = enhanced(made)
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"  # enhanced MR
+    path = write(tmp_path / "mr.dcm", whole)
+    ours, theirs = read_series(path).image, sitk.ReadImage(str(path))
+    assert ours.grid.same_as(grid_of(theirs), 1e-4)
+    np.testing.assert_array_equal(ours.array, sitk.GetArrayFromImage(theirs))
+
+
+def test_a_real_pet_as_one_enhanced_object(tmp_path, data):
+    folder = data("sts_001_raw") / "PET_dicom"
+    classic = read_series(folder)
+    made = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+    for d in made:
+        d.remove_private_tags()
+    ours = read_series(write(tmp_path / "pet.dcm", enhanced(made)))
+    assert ours.image.grid.same_as(classic.image.grid, 1e-6)
+    np.testing.assert_array_equal(ours.image.array, classic.image.array)
+    np.testing.assert_allclose(suv_factor(ours.headers), suv_factor(classic.headers))
 
 
 def test_slices_may_be_spread_over_several_enhanced_files(tmp_path):
@@ -266,6 +294,27 @@ def test_time_points_that_are_not_clear_are_refused(tmp_path):
     for d in moved[4:]:
         d.ImagePositionPatient[0] += 5.0
     refused(save(tmp_path / "moved", moved), "time point 1 lies elsewhere", "table was moved")
+
+
+def test_a_deflated_file_is_read_and_a_bomb_is_not_inflated(tmp_path, monkeypatch):
+    whole = enhanced(slices())
+    plain = read_series(write(tmp_path / "plain.dcm", whole)).image.array
+    whole.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    np.testing.assert_array_equal(read_series(write(tmp_path / "deflated.dcm", whole)).image.array, plain)
+    whole.PixelData = bytes(64_000_000)
+    path = write(tmp_path / "bomb.dcm", whole)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr("TwinCore.guard.available_memory", lambda: 20_000_000)
+    refused(path, "bomb.dcm", "GB of memory")
+
+
+def test_sequences_nested_without_end_are_refused(tmp_path):
+    whole = enhanced(slices())
+    content = write(tmp_path / "mr.dcm", whole).read_bytes()
+    opening = b"\x40\x00\x75\x02SQ\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    at = content.index(b"\x28\x00\x02\x00US")  # before the image's own elements
+    (tmp_path / "mr.dcm").write_bytes(content[:at] + opening * 20_000)
+    refused(tmp_path / "mr.dcm", "mr.dcm", "damaged")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from pydicom.uid import RLELossless
 
 from Testing.fusion.dicom_objects import clip, sequence, write
 from TwinCore import InvalidInput, Job
@@ -116,6 +118,17 @@ def test_what_is_no_picture_of_tissue_is_refused(tmp_path, kind):
         read_frames(write(tmp_path / "us.dcm", made))
 
 
+@pytest.mark.parametrize("frames", [4, 2_000_000_000])
+def test_more_compressed_frames_announced_than_there_are(tmp_path, frames):
+    made = clip()
+    made.compress(RLELossless)
+    path = write(tmp_path / "us.dcm", made)
+    np.testing.assert_array_equal(read_frames(path)[2].image.array[0], stored(clip())[2, 5:35, 10:50, 0])
+    made.NumberOfFrames = frames
+    with pytest.raises(InvalidInput, match="frames are there|cannot be decoded|memory"):
+        read_frames(write(path, made))
+
+
 def test_several_pictures_of_a_series_are_not_mixed(tmp_path):
     first, second = clip(), clip()
     second.SeriesInstanceUID = first.SeriesInstanceUID
@@ -131,3 +144,30 @@ def test_lossy_compression_is_told_of(tmp_path):
     made.LossyImageCompression = "01"
     read_frames(write(tmp_path / "us.dcm", made), job=job)
     assert any("lossy" in words for words in job.warnings)
+
+
+def test_a_real_frame_as_a_picture(tmp_path, data):
+    """A curvilinear B-mode frame of 600 x 400 pixels, which comes as MetaImage."""
+    frame = sitk.GetArrayFromImage(sitk.ReadImage(str(data("ultrasound") / "BkCurvilinearScanConvertedData.igs.mha")))
+    frame = frame.reshape(frame.shape[-2:])
+    rows, columns = frame.shape
+    made = clip(1, rows, columns, RegionLocationMaxX1=columns - 1, RegionLocationMaxY1=rows - 1)
+    made.PixelData = frame.tobytes()
+    image = read_series(write(tmp_path / "us.dcm", made)).image
+    np.testing.assert_array_equal(image.array[0], frame[5:, 10:])
+
+
+def test_no_random_damage_escapes_as_another_error(tmp_path):
+    path, rng, refusals = write(tmp_path / "us.dcm", clip(colour=True)), np.random.default_rng(9), 0
+    content = path.read_bytes()
+    header = content.index(b"\xe0\x7f\x10\x00")
+    for _ in range(150):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 6)):
+            changed[int(rng.integers(132, header + 12))] = int(rng.integers(256))
+        path.write_bytes(changed)
+        try:
+            read_frames(path)
+        except InvalidInput:
+            refusals += 1
+    assert refusals > 30

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_has_tag, dictionary_VM
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ..errors import InvalidInput, MissingInput
-from ..guard import display_name
+from ..guard import check_memory, display_name
+
+_PIECE = 1 << 22
 
 
 def is_dicom(path: Path) -> bool:
@@ -47,13 +52,29 @@ def read_dicom(path: str | Path, pixels: bool = True) -> Dataset:
     with warnings.catch_warnings():  # pydicom's warnings can hold a patient's words
         warnings.simplefilter("ignore")
         try:
+            _check_deflated(path, name)
             header = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        except InvalidInput:
+            raise
         except Exception as error:  # whatever a damaged file provokes inside the parser
             raise InvalidInput(
                 f"{name}: the DICOM file is damaged ({type(error).__name__} while reading it). Export it again."
             ) from error
         _decode(header, name)
         return header
+
+
+def _check_deflated(path: Path, name: str) -> None:
+    """Refuse a deflated file that would expand beyond the memory there is; pydicom inflates it in one piece."""
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as stream:
+        stream.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))  # preamble, mark, the length's own element
+        while data := inflater.unconsumed_tail or stream.read(_PIECE):
+            size += len(inflater.decompress(data, _PIECE))
+            check_memory(2.0 * size, name)
 
 
 def _decode(header: Dataset, name: str) -> None:

@@ -60,12 +60,12 @@ def read_clip(files: list[File], name: str, job: Job) -> tuple[Series, ...]:
         )
     grid, (rows, columns) = _region(header, name)
     count = int(number(header, "NumberOfFrames", 1, name))
-    times = _times(header, count, name, job)
     if is_lossy(header):
         job.warn(f"{name}: the pictures went through lossy compression, which smooths speckle.")
     with job:
         check_memory(4.0 * grid.size * count, name)
         arrays = [_grey(f[rows, columns], name, job) for f in stored_frames(read_dicom(path), name)]
+    times = _times(header, len(arrays), name, job)
     if all(array.min() == array.max() for array in arrays):
         raise InvalidInput(
             f"{name}: every pixel has the value {arrays[0].flat[0]:g}. An acquired image is not constant."

@@ -37,6 +37,8 @@ CONTRASTS = (
     "DiffusionBValue",
     "ComplexImageComponent",
     "ImageType",
+    "FrameType",
+    "KVP",
 )
 
 
