@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from ..image import Image
 from .attributes import CHANNELS, ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
-from .results import text_of
+from .results import node_to_sequence, sequence_to_node, text_of
 from .state import reference_ids, remove, set_references, with_companions
 from .volumes import check_volume, describe, image_to_node, node_to_image
 
@@ -195,6 +195,25 @@ class Twin:
     def images(self) -> list[tuple[vtkMRMLNode, Image]]:
         """The twin's input images, each with its node."""
         return [(node, self.image(node)) for node in self.nodes("image")]
+
+    def add_series(self, images: Sequence[Image], name: str) -> vtkMRMLNode:
+        """Bring an input series over time into the scene, under `Images`, with the browser that plays it.
+
+        Raises
+        ------
+        InvalidInput
+            If an image is not plausible, or they are not on one grid with increasing times in days.
+        """
+        sequence, _browser = sequence_to_node([check_image(image) for image in images], self.scene, name)
+        sequence.SetAttribute(ROLE, "sequence")
+        self.set_nodes("sequence", [*reference_ids(self.mrml_node, "sequence"), sequence.GetID()])
+        self.place(sequence, "Images")
+        return sequence
+
+    def series(self) -> list[tuple[vtkMRMLNode, list[Image]]]:
+        """The twin's input series over time, each with its node: those that no run has made."""
+        nodes = [node for node in self.nodes("sequence") if node.GetAttribute(RUN) is None]
+        return [(node, node_to_sequence(node)) for node in nodes]
 
     def channels(self) -> tuple[Image, list[dict[str, str]]]:
         """The fused images as one volume with channels, and the name, modality and unit of each channel.
