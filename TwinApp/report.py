@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from TwinCore import Image, Job, Quantity, Segmentation
 from TwinCore.transform import Transform
-from TwinCore.units import in_words
 from TwinSimulateLib.model import Comparison, Estimate, Posterior
 from TwinSimulateLib.radiotherapy import Schedule
 
 from .charts import is_logarithmic, prediction_chart
+from .pages import template
 from .pictures import Picture, field_planes, fused_overlay, segmentation_planes
 from .planes import Placed
 from .surface_view import render_surfaces
 from .wording import interval, label, number, percent, plain, quantity, scenario, volume, volume_interval, with_unit
 
 NO_GL = "The three-dimensional picture was left out: no GL library that renders off-screen (OSMesa or EGL) was found."
-GRADES = {"good": "✓", "check": "!", "failed": "✕"}
-LONGEST_SENTENCE = 2000
 PREDICTED = "predicted_volume_ml, "
 """Results that begin so are in the table of scenarios already."""
 
@@ -110,7 +105,7 @@ def write_report(content: ReportContent, path: Path, job: Job) -> None:
     with surfaces:
         surface = _surface_picture(content)
     with text:
-        page = _template().render(_words(content, pictures, surface))
+        page = template("report.html").render(_words(content, pictures, surface))
     Path(path).write_text(page, "utf-8")
 
 
@@ -150,7 +145,6 @@ def _words(content: ReportContent, pictures: Mapping[str, Picture], surface: Pic
     return {
         "content": content,
         "answer": answer(content),
-        "grades": GRADES,
         "pictures": pictures,
         "surface": surface,
         "no_gl": NO_GL,
@@ -291,18 +285,3 @@ def _record(record: Mapping[str, Any]) -> dict[str, Any]:
         "seeds": seeds or "none",
         "text": Markup("{}").format(json.dumps(record, indent=2, default=str)),
     }
-
-
-def _template() -> jinja2.Template:
-    """The page's template, which escapes and tidies every word it prints, but for our own markup."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda words: words if isinstance(words, Markup) else plain(words, LONGEST_SENTENCE),
-    )
-    environment.filters["unit"] = in_words
-    environment.filters["number"] = lambda value: number(float(value))
-    environment.filters["base64"] = lambda data: Markup(base64.b64encode(data).decode("ascii"))
-    return environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
