@@ -6,6 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from Testing.fusion.dicom_files import pet_slices, save, slices
@@ -281,6 +283,31 @@ def test_what_is_no_volume_is_refused(tmp_path, kind):
     whole = enhanced(slices())
     change(whole)
     refused(write(tmp_path / "mr.dcm", whole), *words)
+
+
+def as_text(dataset, keyword):
+    """A sequence whose value is words."""
+    dataset[keyword] = DataElement(tag_for_keyword(keyword), "LO", "words")
+
+
+def test_sequences_that_are_text_are_refused(tmp_path):
+    path = tmp_path / "one.dcm"
+    for place, keyword in (
+        (lambda d: d, "PerFrameFunctionalGroupsSequence"),
+        (lambda d: d, "SharedFunctionalGroupsSequence"),
+        (lambda d: d.PerFrameFunctionalGroupsSequence[1], "PlanePositionSequence"),
+        (lambda d: d.PerFrameFunctionalGroupsSequence[1], "RealWorldValueMappingSequence"),
+    ):
+        whole = enhanced(slices())
+        as_text(place(whole), keyword)
+        refused(write(path, whole), f"{keyword} must be a sequence")
+    picture = clip()
+    as_text(picture, "SequenceOfUltrasoundRegions")
+    refused(write(path, picture), "SequenceOfUltrasoundRegions must be a sequence")
+    made = pet_slices()
+    as_text(made[0], "RadiopharmaceuticalInformationSequence")
+    with pytest.raises(InvalidInput, match="RadiopharmaceuticalInformationSequence must be a sequence"):
+        suv_factor(made)
 
 
 def test_time_points_that_are_not_clear_are_refused(tmp_path):

@@ -128,6 +128,7 @@ WRONG = {
     "multi-frame": (with_one(NumberOfFrames=4), ("multi-frame",)),
     "truncated pixel data": (with_one(PixelData=bytes(50)), ("truncated", "50 of 84 bytes")),
     "no pixel data": (without("PixelData"), ("no pixel data",)),
+    "mosaic": (with_all(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), ("mosaic of many slices",)),
     "slope 0": (with_one(RescaleSlope=0), ("rescale slope",)),
     "no image": (with_all(Modality="SR"), ("modality", "SR")),
     "RT structure set": (with_all(Modality="RTSTRUCT"), ("modality", "RTSTRUCT")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def _entry(uid: str, files: list[File]) -> SeriesEntry:
     first = headers[0]
     modality = display_name(first.get("Modality"), "no modality")
     images = sum(max(int(number(h, "NumberOfFrames", 1, series_name(first))), 1) for h in headers)
-    times = _times(headers) if modality in MODALITIES else 1
+    times = _times(headers, series_name(first)) if modality in MODALITIES else 1
     return SeriesEntry(
         uid,
         modality,
@@ -157,25 +158,18 @@ def _kind(modality: str, headers: list[Dataset], times: int) -> str:
     return "multi-frame" if enhanced else "volume"
 
 
-def _times(headers: list[Dataset]) -> int:
+def _times(headers: list[Dataset], name: str) -> int:
     """How many images lie at each place; 1 where that differs from place to place, or places are not given."""
-    places: dict[tuple[float, ...], int] = {}
+    places: Counter[tuple[float, ...]] = Counter()
     for header in headers:
-        for frame in items(header, PER_FRAME, series_name(header)) or [header]:
-            plane = next(
-                (
-                    frame[word].value[0]
-                    for word in ("PlanePositionSequence", "PlanePositionVolumeSequence")
-                    if frame.get(word)
-                ),
-                frame,
-            )
+        for frame in items(header, PER_FRAME, name) or [header]:
+            planes = items(frame, "PlanePositionSequence", name) + items(frame, "PlanePositionVolumeSequence", name)
+            plane = planes[0] if planes else frame
             position = plane.get("ImagePositionPatient") or plane.get("ImagePositionVolume")
             try:
-                place = tuple(round(float(v), 2) for v in position)
+                places[tuple(round(float(v), 2) for v in position)] += 1
             except (TypeError, ValueError):
                 return 1
-            places[place] = places.get(place, 0) + 1
     counts = set(places.values())
     return counts.pop() if len(counts) == 1 else 1
 

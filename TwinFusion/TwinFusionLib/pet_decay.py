@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from pydicom.dataset import Dataset
 
+from TwinCore.dicom.file import items
 from TwinCore.errors import InvalidInput
 
 from .series import moment, parse_moment
@@ -54,7 +55,7 @@ _MIDNIGHT_LIMIT = timedelta(hours=12)
 
 
 def _radiopharmaceutical(header: Dataset) -> Dataset:
-    sequence = header.get("RadiopharmaceuticalInformationSequence")
+    sequence = items(header, "RadiopharmaceuticalInformationSequence", "PET")
     if not sequence:
         raise InvalidInput(
             "PET: the Radiopharmaceutical Information Sequence (0054,0016) is missing, and with it dose, half-life and "
@@ -94,7 +95,7 @@ def dose_bq(header: Dataset) -> float:
 def nuclide(header: Dataset) -> tuple[str, str] | None:
     """Mass number and symbol of the radionuclide, as far as the headers' words tell."""
     item = _radiopharmaceutical(header)
-    words = [str(c.get("CodeMeaning", "")) for c in item.get("RadionuclideCodeSequence") or []] + [
+    words = [str(c.get("CodeMeaning", "")) for c in items(item, "RadionuclideCodeSequence", "PET")] + [
         str(item.get("Radiopharmaceutical", ""))
     ]
     for text in words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
+from TwinCore.dicom.file import items
 from TwinCore.errors import InvalidInput
 from TwinCore.guard import display_name
 from TwinCore.units import BECQUEREL_PER_ML, SUV_BODY_SURFACE, SUV_BODY_WEIGHT, SUV_LEAN_BODY
@@ -46,7 +47,7 @@ def as_classic(header: Dataset) -> Dataset:
 
     An enhanced object gives the unit with a real-world value mapping, in place of the rescale slope and intercept.
     """
-    codes = header.get("MeasurementUnitsCodeSequence")
+    codes = items(header, "MeasurementUnitsCodeSequence", "PET")
     if header.get("Modality") != "PT" or "Units" in header or not codes:
         return header
     code = _CODES.get(str(codes[0].get("CodeValue", "")).lower())

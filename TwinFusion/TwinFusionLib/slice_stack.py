@@ -31,6 +31,11 @@ def check_alike(headers: list[Dataset], name: str) -> None:
                     f"{name}: a slice does not have {keyword}, without which its place in the patient is not known."
                 )
     first = headers[0]
+    if "MOSAIC" in str(first.get("ImageType", "")):
+        raise InvalidInput(
+            f"{name}: each image is a mosaic of many slices (0008,0008), whose places are not told. Export it as an "
+            "enhanced object, or convert it to NIfTI."
+        )
     _all_same(
         name, "size", [(h.Rows, h.Columns) for h in headers], "A localiser or a screen capture may be among them."
     )
