@@ -1,4 +1,4 @@
-"""Slice pictures of the report: fused images, anatomy and predicted fields in planes through the target.
+"""Slice pictures: two images over each other; fused images, anatomy and predicted fields in planes through the target.
 
 Patient right is on the screen's left, as radiologists read; planes are sampled at 1 mm from the native images.
 """
@@ -17,10 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from TwinCore import Image, Segmentation, bounding_box, resample
+from TwinCore import Grid, Image, Segmentation, bounding_box, resample
 from TwinCore.units import in_words
 
-from .planes import Placed, Plane, target_view, view_planes, whole_view
+from .planes import Placed, Plane, common_view, target_view, view_planes, whole_view
 from .wording import number, plain, scenario
 
 WIDTH_INCHES, DPI = 7.4, 170
@@ -32,6 +32,7 @@ UPTAKE, PROBABILITY = matplotlib.colormaps["inferno"], matplotlib.colormaps["vir
 GAMMA = 0.8  # lifts the dark muscles and fat-suppressed tissue of an MR
 CT_WINDOW_HU = (-160.0, 240.0)
 NEAR_TARGET_MM = 10.0
+CHEQUER_MM = 20
 FIELD_MARGIN_MM = 35.0
 STYLE = {
     **matplotlib.rcParamsDefault,
@@ -58,6 +59,42 @@ class Picture:
     png: bytes
     alt: str
     legend: tuple[Key, ...] = ()
+
+
+def pair_planes(fixed: Placed, moving: Placed, grid: Grid) -> Picture:
+    """Two images over each other in three planes through the middle of what both show, to judge a registration by eye.
+
+    Above a chequerboard: lines must go on from square to square. Below a blend, the fixed image in green and the moving
+    one in magenta: what both show alike is grey.
+
+    Parameters
+    ----------
+    fixed, moving : Placed
+    grid : Grid
+        Of the part of the reference frame that is of interest.
+    """
+    box = common_view(fixed, moving, grid)
+    planes = view_planes(box, box.mean(0))
+    with matplotlib.rc_context(STYLE):
+        figure, rows = _panels([planes, planes], 0.06)
+        for one, other, plane, above, below in zip(_greys(planes, fixed), _greys(planes, moving), planes, *rows):
+            squares = np.where(_chequers(one.shape), one, other)
+            above.imshow(squares, cmap="gray", vmin=0, vmax=1, extent=_extent(plane), interpolation="nearest")
+            below.imshow(np.stack([other, one, other], -1), extent=_extent(plane), interpolation="bilinear")
+            _frame(above, plane)
+            _frame(below, plane)
+        _scale_bar(figure, rows[1][0])
+        png = _png(figure)
+    names = plain(fixed.image.name), plain(moving.image.name)
+    alt = f"Axial, coronal and sagittal plane: chequerboard and blend of {names[0]} and {names[1]}."
+    legend = (Key("#00d000", "fill", names[0]), Key("#d000d0", "fill", names[1]))
+    return Picture(png, alt, legend)
+
+
+def _chequers(shape: tuple[int, int]) -> np.ndarray:
+    """Squares of 20 mm on a plane, sampled at 1 mm."""
+    row, column = np.indices(shape) // CHEQUER_MM
+    return (row + column) % 2 == 0
 
 
 def fused_overlay(anatomy: Placed, uptake: Placed | None, segmentation: Segmentation, target: str) -> Picture:
@@ -189,14 +226,18 @@ def _panels(rows: Sequence[Sequence[Plane]], head_inches: float) -> tuple[Figure
 
 def _show_anatomy(axes: Sequence[Axes], planes: Sequence[Plane], anatomy: Placed) -> None:
     """The anatomy in grey, under one window for all planes."""
-    slices = [plane.sample(anatomy) for plane in planes]
+    for axis, plane, shown in zip(axes, planes, _greys(planes, anatomy)):
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=_extent(plane), interpolation="bicubic")
+
+
+def _greys(planes: Sequence[Plane], placed: Placed) -> list[np.ndarray]:
+    """An image on planes as greys from 0 to 1, under one window for all; 0 where it does not reach."""
+    slices = [plane.sample(placed) for plane in planes]
     low, high = CT_WINDOW_HU
-    if anatomy.image.modality != "CT":
+    if placed.image.modality != "CT":
         values = np.concatenate([s[np.isfinite(s)] for s in slices])
         low, high = np.percentile(values, (1, 99.5)) if values.size else (0.0, 1.0)
-    for axis, plane, values in zip(axes, planes, slices):
-        shown = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12), 0, 1)
-        axis.imshow(shown**GAMMA, cmap="gray", vmin=0, vmax=1, extent=_extent(plane), interpolation="bicubic")
+    return [np.clip((np.nan_to_num(s, nan=low) - low) / max(high - low, 1e-12), 0, 1) ** GAMMA for s in slices]
 
 
 def _show_coloured(axis: Axes, values: np.ndarray, colour_map: colors.Colormap, top: float, opacity: float) -> None:

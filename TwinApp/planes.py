@@ -118,6 +118,17 @@ def whole_view(anatomy: Placed, segmentation: Segmentation, target: str) -> tupl
     return box, point
 
 
+def common_view(first: Placed, second: Placed, grid: Grid) -> np.ndarray:
+    """Lowest and highest RAS corner of the part of a grid that two images show; of the whole grid if there is none."""
+    ijk = np.stack(np.meshgrid(*(np.linspace(0, n - 1, 25) for n in grid.shape[::-1])), -1)
+    points = grid.to_ras(ijk.reshape(-1, 3))
+    shown = np.ones(len(points), bool)
+    for placed in (first, second):
+        at = placed.image.grid.to_ijk(points if placed.transform is None else placed.transform.pull(points))
+        shown &= ((at >= -0.5) & (at <= np.array(placed.image.grid.shape[::-1]) - 0.5)).all(1)
+    return _span(points[shown] if len(np.unique(points[shown], axis=0)) > 8 else points)
+
+
 def target_view(segmentation: Segmentation, target: str, margin_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Box around the target with a margin, within the grid, and its centre: arguments of `view_planes`."""
     mask, grid = segmentation.mask(target), segmentation.grid

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from TwinApp import surface_view
-from TwinApp.pictures import field_planes, fused_overlay, segmentation_planes
-from TwinApp.planes import Placed, target_view, view_planes, whole_view
+from TwinApp.pictures import field_planes, fused_overlay, pair_planes, segmentation_planes
+from TwinApp.planes import Placed, common_view, target_view, view_planes, whole_view
 from TwinCore import Grid, Image, LinearTransform, Segmentation, resample
 
 CENTRE = np.array([10.0, -20.0, 30.0])
@@ -139,6 +139,35 @@ def test_fields_and_every_picture_are_the_same_twice():
 
 
 @pytest.mark.parametrize("probe", ["import os; os.abort()", "raise SystemExit(1)"])
+def coloured(picture):
+    """How far the pixels of the lower row, the blend, are from grey on average."""
+    shown = pixels(picture)[len(pixels(picture)) // 2 :, :, :3]
+    return float(np.ptp(shown, axis=2).mean())
+
+
+def test_a_pair_that_fits_is_grey_and_one_that_does_not_is_not():
+    blob = ball(GRID, CENTRE, 20.0) * 60.0 + anatomy().array
+    image = anatomy().with_array(blob)
+    elsewhere, back = turned(image, 20)
+    shift = np.eye(4)
+    shift[0, 3] = 15.0
+    right = pair_planes(Placed(image), Placed(elsewhere, back), GRID)
+    wrong = pair_planes(Placed(image), Placed(elsewhere, back.then(LinearTransform(shift))), GRID)
+    assert coloured(right) < 0.3 * coloured(wrong)
+    assert right.alt.endswith("chequerboard and blend of T1 and T1.")
+
+
+def test_the_common_view_is_what_both_show():
+    half = anatomy().crop((0, 0, 0), (60, 70, 40))
+    box = common_view(Placed(anatomy()), Placed(half), GRID)
+    corners = half.grid.corners()
+    np.testing.assert_allclose(box, [corners.min(0), corners.max(0)], atol=1.5 * 79 / 24)
+    far = np.eye(4)
+    far[2, 3] = 900.0
+    nowhere = common_view(Placed(anatomy()), Placed(half, LinearTransform(far)), GRID)
+    np.testing.assert_allclose(nowhere, [GRID.corners().min(0), GRID.corners().max(0)])
+
+
 def test_a_process_killed_by_rendering_is_survived(monkeypatch, probe):
     monkeypatch.setattr(surface_view, "PROBE", probe)
     monkeypatch.setattr(surface_view, "can_render", surface_view.can_render.__wrapped__)
