@@ -138,7 +138,6 @@ def test_fields_and_every_picture_are_the_same_twice():
         assert first.alt
 
 
-@pytest.mark.parametrize("probe", ["import os; os.abort()", "raise SystemExit(1)"])
 def coloured(picture):
     """How far the pixels of the lower row, the blend, are from grey on average."""
     shown = pixels(picture)[len(pixels(picture)) // 2 :, :, :3]
@@ -168,6 +167,7 @@ def test_the_common_view_is_what_both_show():
     np.testing.assert_allclose(nowhere, [GRID.corners().min(0), GRID.corners().max(0)])
 
 
+@pytest.mark.parametrize("probe", ["import os; os.abort()", "raise SystemExit(1)"])
 def test_a_process_killed_by_rendering_is_survived(monkeypatch, probe):
     monkeypatch.setattr(surface_view, "PROBE", probe)
     monkeypatch.setattr(surface_view, "can_render", surface_view.can_render.__wrapped__)
