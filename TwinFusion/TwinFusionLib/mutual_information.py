@@ -1,101 +1,17 @@
-"""Normalised mutual information of two images over many poses at once, the measure behind rigid registration.
+"""Normalised mutual information of two images, for many poses at once or with its derivative at one.
 
 NMI(A, B) = (H(A) + H(B)) / H(A, B), from the joint histogram of the voxels sampled in one image and interpolated in
 the other (Studholme, Hill, Hawkes 1999, Pattern Recognition 32:71): 1 for unrelated images, larger the more one
-explains the other, and steady where the overlap changes.
+explains the other, and steady where the overlap changes. The derivative takes the interpolated value into the
+histogram through a cubic B-spline (Thevenaz, Unser 2000, IEEE TIP 9:2083).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit, prange
-from scipy import ndimage
 
-from TwinCore import Image, InvalidInput
-
-BINS = 32
-
-INTRINSIC_SIGMA_MM = {"PT": 3.0}
-"""Blur that the modality itself brings, as a Gaussian's standard deviation: PET resolves about 7 mm (FWHM)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Voxels drawn from an image: RAS positions (n, 3) in mm and intensity bins (n,)."""
-
-    points: np.ndarray
-    bins: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The image that is interpolated: its intensities as continuous bins, and the way from RAS to its voxels."""
-
-    bins: np.ndarray
-    ras_to_ijk: np.ndarray
-
-
-def smoothed(image: Image, sigma_mm: float) -> np.ndarray:
-    """The image at a resolution (a Gaussian's standard deviation in mm), as float32; its own blur counts towards it."""
-    own = INTRINSIC_SIGMA_MM.get(image.modality, 0.0)
-    sigma = np.sqrt(max(sigma_mm**2 - own**2, 0.0)) / image.grid.spacing[::-1]
-    return ndimage.gaussian_filter(image.array.astype(np.float32), np.where(sigma < 0.3, 0.0, sigma), mode="nearest")
-
-
-def to_bins(values: np.ndarray) -> np.ndarray:
-    """Intensities as continuous bins 0 to BINS - 1 that hold equally many voxels each, background apart.
-
-    Equal counts make the measure the same for an MR in arbitrary units and for a PET whose hot spots span three
-    decades. The background (below the image's mean, where the histogram peaks) gets the lowest eighth of the bins.
-
-    Raises
-    ------
-    InvalidInput
-        If the image is constant.
-    """
-    low, high = np.percentile(values, (0.1, 99.9))
-    if not high > low:
-        raise InvalidInput("A constant image cannot be registered: it shows nothing that could be matched.")
-    threshold = values.mean()
-    background, body = values[values <= threshold], values[values > threshold]
-    share = BINS // 8
-    knots = np.concatenate(
-        [np.quantile(background, np.linspace(0, 1, share + 1))[:-1], np.quantile(body, np.linspace(0, 1, BINS - share))]
-    )
-    knots, position = np.unique(knots, return_index=True)
-    return np.interp(values, knots, position).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Channel:
-    """A pair of images at one resolution: the binned moving image with its focus, and what it is matched with."""
-
-    moving_bins: np.ndarray
-    moving: Image
-    focus: np.ndarray | None
-    onto: Target
-
-    @classmethod
-    def at_resolution(cls, fixed: Image, moving: Image, focus: np.ndarray | None, sigma_mm: float) -> Channel:
-        """Smooth and bin both images; `focus` is a bool array on the moving image's grid, or None."""
-        onto = Target(to_bins(smoothed(fixed, sigma_mm)), np.linalg.inv(fixed.grid.ijk_to_ras))
-        return cls(to_bins(smoothed(moving, sigma_mm)).ravel(), moving, focus, onto)
-
-    def sample(self, count: int, seed: int) -> Samples:
-        """Draw voxels of the moving image at random, each once; half of them in the focus, where there is one."""
-        rng = np.random.default_rng(seed)
-
-        def draw(candidates: np.ndarray, number: int) -> np.ndarray:
-            return rng.choice(candidates, min(number, candidates.size), replace=False)
-
-        chosen = draw(np.arange(self.moving_bins.size), count if self.focus is None else count // 2)
-        if self.focus is not None:
-            chosen = np.concatenate([draw(np.flatnonzero(self.focus), count // 2), chosen])
-        chosen.sort()  # neighbours in the one image are neighbours in the other: what is read next is near
-        kji = np.stack(np.unravel_index(chosen, self.moving.grid.shape), -1)
-        return Samples(self.moving.grid.to_ras(kji[:, ::-1]), np.rint(self.moving_bins[chosen]).astype(np.uint64))
+from .sampling import BINS, CHUNKS, Channel, Samples, Target, interpolate, to_bins  # noqa: F401
 
 
 def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,10 +32,94 @@ def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tup
         Share of the samples that fall inside the target image.
     """
     to_voxels = np.ascontiguousarray((onto.ras_to_ijk @ poses)[:, :3])
-    if len(to_voxels) > 1:
-        return _nmi_of_poses(samples.points, samples.bins, onto.bins, to_voxels)
-    nmi, overlap = _nmi_of_pose(samples.points, samples.bins, onto.bins, to_voxels[0])  # two threads would only wait
-    return np.array([nmi]), np.array([overlap])
+    return _nmi_of_poses(samples.points, samples.bins, onto.bins, to_voxels)
+
+
+def mutual_information_slope(samples: Samples, onto: Target, pose: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """NMI and overlap of one pose, and the derivative of the NMI by the pose's upper three rows, shape (3, 4)."""
+    to_voxels = (onto.ras_to_ijk @ pose)[:3]
+    values, slopes = interpolate(samples.points, onto.bins, to_voxels)
+    joint = _spline_histogram(values, samples.bins)
+    inside = joint.sum()
+    if inside == 0:
+        return 0.0, 0.0, np.zeros((3, 4))
+    nmi, weights = _nmi_and_weights(joint / inside)
+    sums = _weighted_slopes(values, slopes, samples.bins, samples.points, weights / inside)
+    return nmi, inside / len(samples.points), onto.ras_to_ijk[:3, :3].T @ sums
+
+
+def _nmi_and_weights(joint: np.ndarray) -> tuple[float, np.ndarray]:
+    """NMI of a joint distribution, and its derivative by each of the distribution's entries."""
+    rows, columns = joint.sum(1), joint.sum(0)
+    log_joint, log_columns = _log(joint), _log(columns)
+    both = -(joint * log_joint).sum()
+    each = -(rows * _log(rows)).sum() - (columns * log_columns).sum()
+    if both <= 0:
+        return 0.0, np.zeros_like(joint)
+    return float(each / both), (-log_columns * both + each * log_joint) / both**2
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values, 1e-12))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _spline(fraction, weights):
+    """Cubic B-spline weights of the four bins round a value that lies a fraction past the second of them."""
+    rest = 1 - fraction
+    weights[0] = rest * rest * rest / 6
+    weights[1] = (4 - 6 * fraction * fraction + 3 * fraction * fraction * fraction) / 6
+    weights[2] = (4 - 6 * rest * rest + 3 * rest * rest * rest) / 6
+    weights[3] = fraction * fraction * fraction / 6
+
+
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def _spline_histogram(values, bins):
+    """Joint histogram, shape (BINS, BINS + 3); samples outside (negative values) are left out."""
+    parts = np.zeros((CHUNKS, BINS, BINS + 3))
+    count = values.shape[0]
+    for part in prange(CHUNKS):
+        weights = np.empty(4)
+        joint = parts[part]
+        for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
+            value = values[n]
+            if value < 0:
+                continue
+            low = np.uint64(value)
+            _spline(value - low, weights)
+            for t in range(4):
+                joint[bins[n], low + np.uint64(t)] += weights[t]
+    return parts.sum(0)
+
+
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def _weighted_slopes(values, slopes, bins, points, weights):
+    """Sum over samples of (change of the measure per bin) * (slope of the target, 3) x (point, 1), shape (3, 4)."""
+    parts = np.zeros((CHUNKS, 3, 4))
+    count = values.shape[0]
+    for part in prange(CHUNKS):
+        total = parts[part]
+        for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
+            value = values[n]
+            if value < 0:
+                continue
+            low = np.uint64(value)
+            fraction = value - low
+            rest = 1 - fraction
+            row = weights[bins[n]]
+            force = (
+                -rest * rest / 2 * row[low]
+                + (-2 * fraction + 1.5 * fraction * fraction) * row[low + np.uint64(1)]
+                + (2 * rest - 1.5 * rest * rest) * row[low + np.uint64(2)]
+                + fraction * fraction / 2 * row[low + np.uint64(3)]
+            )
+            for axis in range(3):
+                push = force * slopes[n, axis]
+                total[axis, 0] += push * points[n, 0]
+                total[axis, 1] += push * points[n, 1]
+                total[axis, 2] += push * points[n, 2]
+                total[axis, 3] += push
+    return parts.sum(0)
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -127,14 +127,9 @@ def _nmi_of_poses(points, bins, volume, to_voxels):
     poses = to_voxels.shape[0]
     nmi, overlap = np.zeros(poses), np.zeros(poses)
     for pose in prange(poses):
-        nmi[pose], overlap[pose] = _nmi_of_pose(points, bins, volume, to_voxels[pose])
+        joint, inside = _joint_histogram(points, bins, volume.ravel(), volume.shape, to_voxels[pose])
+        nmi[pose], overlap[pose] = _normalised(joint), inside / points.shape[0]
     return nmi, overlap
-
-
-@njit(nogil=True, cache=True)
-def _nmi_of_pose(points, bins, volume, to_voxels):
-    joint, inside = _joint_histogram(points, bins, volume.ravel(), volume.shape, to_voxels)
-    return _normalised(joint), inside / points.shape[0]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -155,7 +150,6 @@ def _joint_histogram(points, bins, volume, shape, m):
         k = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
         if i < 0 or j < 0 or k < 0 or i > width - 1.001 or j > height - 1.001 or k > depth - 1.001:
             continue
-        inside += 1
         i0, j0, k0 = np.uint64(i), np.uint64(j), np.uint64(k)
         a, b, c = i - i0, j - j0, k - k0
         at = k0 * plane + j0 * row + i0
@@ -165,6 +159,9 @@ def _joint_histogram(points, bins, volume, shape, m):
         far = (volume[at] * (1 - a) + volume[at + one] * a) * (1 - b)
         far += (volume[at + row] * (1 - a) + volume[at + row + one] * a) * b
         value = near * (1 - c) + far * c
+        if value < 0:  # masked out
+            continue
+        inside += 1
         low = np.uint64(value)
         joint[bins[n], low] += 1 - (value - low)
         joint[bins[n], low + one] += value - low
