@@ -121,14 +121,14 @@ class TwinFusionLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return TwinFusionParameterNode(super().getParameterNode())
 
-    def step(self, frames=None, region=None, seed=0):
+    def step(self, frames=None, region=None, seed=0, **choices):
         """The work, ready to be run on a twin; see `fuse` for what it takes."""
         ensure_packages(Path(__file__).parent / "Resources/TwinFusion-requirements.txt", "TwinFusion")
         from TwinFusionLib.step import FusionStep
 
-        return FusionStep(frames=frames or {}, region_ras_mm=box_of(region), seed=seed)
+        return FusionStep(frames=frames or {}, region_ras_mm=box_of(region), seed=seed, **choices)
 
-    def fuse(self, twinNode, frames=None, region=None, seed=0, job=None):
+    def fuse(self, twinNode, frames=None, region=None, seed=0, job=None, **choices):
         """Bring all images of a twin into the frame of its reference; returns when it is done.
 
         Parameters
@@ -142,6 +142,8 @@ class TwinFusionLogic(ScriptedLoadableModuleLogic):
         seed : int
         job : TwinCore.Job, optional
             To watch and to cancel it.
+        **choices
+            Preset, motion, spacing and the rest, as `TwinFusionLib.step.FusionStep` takes them.
 
         Returns
         -------
@@ -149,7 +151,7 @@ class TwinFusionLogic(ScriptedLoadableModuleLogic):
             With `results`, `warnings` and `provenance`; the nodes made are `Twin(twinNode).nodes("fused")` and
             `Twin(twinNode).nodes("transform")`.
         """
-        return execute(Twin(twinNode), self.step(frames, region, seed), job)
+        return execute(Twin(twinNode), self.step(frames, region, seed, **choices), job)
 
 
 class TwinFusionTest(ScriptedLoadableModuleTest):

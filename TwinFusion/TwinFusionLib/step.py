@@ -3,55 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
-from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, MissingInput, Quantity, resample
+from TwinCore import Image, InvalidInput, Job, MissingInput
+from TwinCore.parameter import complete
+from TwinCore.transform import Transform
 
-from .rigid import RigidResult, register_rigid
-from .verdict import Verdict, judge
+from .fused import fuse, fused_grid
+from .groups import Link, links
+from .outcome import Registration, fusion_results, registration_table
+from .presets import BY_MODALITY, BY_PRESET, Preset, choose_preset, find_preset, fusion_parameters
+from .registration import Attention, Landmarks, check_pair, check_together, register, settle
+from .time_series import FusedSeries, fuse_series, most_telling
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
 
-FILL = {"CT": -1000.0}
-"""Value outside an image's field of view: air for CT, nothing for the others."""
+UNCERTAINTY_SPACING_MM = 4.0
 
-FOCUS_MARGIN_MM = 30.0
+
+@dataclass(frozen=True, eq=False)
+class FrameChoice:
+    """What is chosen for one frame in place of what holds for all.
+
+    Parameters
+    ----------
+    preset, motion : str, optional
+        None leaves what holds for all.
+    landmarks : pair of arrays, shape (n, 3), optional
+        RAS points of the reference and of the frame's images that belong together; the frame is then registered
+        straight to the reference's.
+    """
+
+    preset: str | None = None
+    motion: str | None = None
+    landmarks: Landmarks | None = None
+
+    def chosen(self) -> dict[str, str]:
+        """The declared parameters that are chosen here."""
+        return {name: word for name, word in (("preset", self.preset), ("motion", self.motion)) if word is not None}
+
+    def recorded(self) -> dict[str, Any]:
+        points = None if self.landmarks is None else [np.asarray(p).tolist() for p in self.landmarks]
+        return {**self.chosen(), "landmarks": points}
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The reference image and the others, by name, with their nodes to refer to later."""
+    """The reference image, the others, and series over time by name; with their nodes by name to refer to later."""
 
     reference: Image
     images: Sequence[Image]
+    series: Mapping[str, Sequence[Image]]
     nodes: Mapping[str, Any]
 
-
-@dataclass(frozen=True, eq=False)
-class Registration:
-    """How one frame of images was brought into the reference frame."""
-
-    frame: str
-    images: tuple[str, ...]
-    transform: LinearTransform
-    result: RigidResult
-    verdict: Verdict
+    def shown(self) -> list[Image]:
+        """The images but the reference, and of each series the time point by which it is registered."""
+        telling = [replace(s[most_telling(s)], name=name) for name, s in self.series.items()]
+        return [*self.images, *telling]
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Registrations by frame, and every image on the common grid; `nodes` are those of the inputs."""
+    """Registrations by frame, images and series on the common grid, maps of uncertainty, and the inputs' nodes."""
 
     registrations: Sequence[Registration]
     fused: Sequence[Image]
+    series: Sequence[FusedSeries]
+    uncertainty: Sequence[Image]
     nodes: Mapping[str, Any]
 
-    def moves(self) -> dict[str, LinearTransform | None]:
+    def moves(self) -> dict[str, Transform | None]:
         """The move of every image but the reference into its frame, by name; None for one that is there already."""
         moved = {name: r.transform for r in self.registrations for name in r.images}
         return {image.name: moved.get(image.name) for image in self.fused[1:]}
@@ -59,7 +84,7 @@ class Outputs:
 
 @dataclass
 class FusionStep:
-    """Bring all images of a twin into the frame of its reference, rigidly.
+    """Bring all images of a twin, and its series over time, into the frame of its reference.
 
     >>> run = execute(twin, FusionStep(frames={"T1": "MR", "T2": "MR"}))      # doctest: +SKIP
     >>> run.results["verdict"]                                                # doctest: +SKIP
@@ -70,57 +95,93 @@ class FusionStep:
     frames : mapping of str to str, optional
         Frame of reference of each image by its name: images of one frame are moved together, those in the frame of the
         reference are not moved. An image that is not named has a frame of its own.
-    focus : mapping of str to bool array, optional
-        For an image by its name, a mask on its grid of what matters most: the match is weighed towards it and its
-        surroundings within 30 mm.
+    focus, inside, outside : mapping of str to bool array, optional
+        For an image by its name, masks on its grid: of what matters most, of what alone is compared, and of what is
+        not compared.
     region_ras_mm : array, shape (2, 3), optional
         Lowest and highest RAS corner of the part of the reference in which the fused images are wanted.
-    seed : int
-        Of the random samples of the registration.
+    preset, motion, stiffness, finest_mm, spacing_mm, seed
+        As `fusion_parameters` declares them.
+    choices : mapping of str to FrameChoice, optional
+        By frame, what is chosen for it alone.
+    stack : bool
+        Whether the fused images are kept once more as one volume with channels, as networks take them.
     """
 
     frames: Mapping[str, str] = field(default_factory=dict)
     focus: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    outside: Mapping[str, np.ndarray] = field(default_factory=dict)
     region_ras_mm: Sequence[Sequence[float]] | None = None
+    preset: str = BY_MODALITY
+    motion: str = BY_PRESET
+    stiffness: float = 0.0
+    finest_mm: float = 0.0
+    spacing_mm: float = 0.0
     seed: int = 0
+    choices: Mapping[str, FrameChoice] = field(default_factory=dict)
+    stack: bool = False
     name: str = "TwinFusion"
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if what was chosen is not possible, so that it is told before anything is computed."""
+        for own in ({}, *(choice.chosen() for choice in self.choices.values())):
+            complete(fusion_parameters(), {**self._declared(), **own})
 
     def parameters(self) -> dict[str, Any]:
         return {
-            "method": "rigid, normalised mutual information",
+            **self._declared(),
             "frames": dict(self.frames),
+            "choices": {frame: choice.recorded() for frame, choice in self.choices.items()},
             "focus": sorted(self.focus),
+            "inside": sorted(self.inside),
+            "outside": sorted(self.outside),
             "region_ras_mm": self.region_ras_mm,
-            "seed": self.seed,
+            "stack": self.stack,
         }
 
+    def _declared(self) -> dict[str, Any]:
+        return {parameter.name: getattr(self, parameter.name) for parameter in fusion_parameters()}
+
     def read(self, twin: Twin) -> Inputs:
+        self.check()
         node = twin.node("reference")
-        reference = twin.image(node)
-        others = {n.GetName(): n for n in twin.nodes("image") if n is not node}
-        if len(others) != len(twin.nodes("image")) - 1 or node.GetName() in others:
+        images = [n for n in twin.nodes("image") if n is not node]
+        series = twin.series()
+        nodes = {n.GetName(): n for n in (node, *images, *(n for n, _ in series))}
+        if len(nodes) != 1 + len(images) + len(series):
             raise InvalidInput("Two images of the twin have the same name: rename one of them.")
-        for named in (*self.frames, *self.focus):
-            if named not in others and named != node.GetName():
-                raise MissingInput(f"The twin has no image {named!r}; it has: {', '.join([node.GetName(), *others])}.")
-        return Inputs(reference, [twin.image(n) for n in others.values()], {node.GetName(): node, **others})
+        for named in (*self.frames, *self.focus, *self.inside, *self.outside):
+            if named not in nodes:
+                raise MissingInput(f"The twin has no image {named!r}; it has: {', '.join(nodes)}.")
+        known = {self.frames.get(name, name) for name in nodes}
+        for frame in self.choices:
+            if frame not in known:
+                raise MissingInput(f"The twin has no frame {frame!r}; it has: {', '.join(sorted(known))}.")
+        over_time = {n.GetName(): points for n, points in series}
+        return Inputs(twin.image(node), [twin.image(n) for n in images], over_time, nodes)
 
     def compute(self, inputs: Inputs, job: Job) -> Outputs:
-        groups = self._groups(inputs)
-        grid = region_grid(inputs.reference.grid, self.region_ras_mm)
-        register, fuse = job.split(registration=9, resampling=1)
-        with register:
-            parts = register.split(**dict.fromkeys(groups, 1)) if groups else []
-            registrations = [
-                self._register(inputs.reference, f, g, part) for (f, g), part in zip(groups.items(), parts)
+        plan = self._plan(inputs)
+        grid = fused_grid(inputs.reference.grid, self.region_ras_mm, self.spacing_mm)
+        registering, holding, fusing = job.split(registration=9, series=9 if inputs.series else 0, resampling=1)
+        done: dict[str, Registration] = {}
+        with registering:
+            parts = registering.split(**{link.frame: 1.0 for link, _ in plan}) if plan else []
+            for (link, preset), part in zip(plan, parts):
+                done[link.frame] = self._register(link, preset, done.get(link.onto), part)
+        moves = {name: r.transform for r in done.values() for name in r.images}
+        with holding:
+            parts = holding.split(**{name: len(s) for name, s in inputs.series.items()}) if inputs.series else []
+            series = [
+                fuse_series(name, s, moves.get(name), self._steadying(s), grid, self.seed, part)
+                for (name, s), part in zip(inputs.series.items(), parts)
             ]
-        moves = {name: r.transform for r in registrations for name in r.images}
-        with fuse:
-            fused = [
-                resample(image, grid, moves.get(image.name), fill=FILL.get(image.modality, 0.0))
-                for image in fuse.each([inputs.reference, *inputs.images])
-            ]
-        return Outputs(registrations, fused, inputs.nodes)
+        with fusing:
+            fused = fuse([inputs.reference, *inputs.images], moves, grid, fusing)
+            coarse = grid.with_spacing(np.maximum(grid.spacing, UNCERTAINTY_SPACING_MM))
+            maps = [r.uncertainty(coarse) for r in fusing.each(list(done.values()))]
+        return Outputs(list(done.values()), fused, series, maps, inputs.nodes)
 
     def write(self, run: Run, outputs: Outputs) -> None:
         fixed = run.twin.node("reference")
@@ -129,70 +190,54 @@ class FusionStep:
                 run.add_transform(registration.transform, outputs.nodes[name], fixed, f"{name} to {fixed.GetName()}")
         for image in outputs.fused:
             run.add_image(image, "fused", name=f"{image.name} fused")
+        if outputs.registrations:
+            run.add_table(registration_table(outputs.registrations))
+        for series in outputs.series:
+            run.add_sequence(series.images, f"{series.name} fused")
+            run.add_table(series.motion)
+        if self.stack:
+            run.add_channels(outputs.fused, "Fused channels")
+        for image in outputs.uncertainty:
+            run.add_image(image, "uncertainty")
         run.record(fusion_results(outputs.registrations))
 
-    def _groups(self, inputs: Inputs) -> dict[str, list[Image]]:
-        """Images to be moved, by frame."""
-        still = self.frames.get(inputs.reference.name)
-        groups: dict[str, list[Image]] = {}
-        for image in inputs.images:
-            frame = self.frames.get(image.name, image.name)
-            if frame != still:
-                groups.setdefault(frame, []).append(image)
-        return groups
+    def _attention(self) -> Attention:
+        return Attention(self.focus, self.inside, self.outside)
 
-    def _register(self, reference: Image, frame: str, images: Sequence[Image], job: Job) -> Registration:
-        focus = [surroundings(self.focus[i.name], i.grid) if i.name in self.focus else None for i in images]
+    def _plan(self, inputs: Inputs) -> list[tuple[Link, Preset]]:
+        """What is registered to what and how; all that can be wrong with it is told now."""
+        direct = [frame for frame, choice in self.choices.items() if choice.landmarks is not None]
+        still = self.frames.get(inputs.reference.name, inputs.reference.name)
+        for image in inputs.shown():
+            if self.frames.get(image.name, image.name) == still:
+                check_together(inputs.reference, image)
+        plan = []
+        for link in links(inputs.reference, inputs.shown(), self.frames, direct):
+            preset = self._preset(link)
+            check_pair(link.fixed, link.moving, preset, self._attention(), self._choice(link).landmarks)
+            plan.append((link, preset))
+        return plan
+
+    def _choice(self, link: Link) -> FrameChoice:
+        return self.choices.get(link.frame, FrameChoice())
+
+    def _preset(self, link: Link) -> Preset:
+        """What was chosen for the frame, or for all, or is usual for such images."""
+        chosen = {**self._declared(), **self._choice(link).chosen()}
+        name = chosen["preset"]
+        preset = choose_preset(link.fixed, link.moving) if name == BY_MODALITY else find_preset(name)
+        return settle(preset, chosen["motion"], self.stiffness, self.finest_mm)
+
+    def _steadying(self, series: Sequence[Image]) -> Preset:
+        """How the time points of a series are held still: as is usual for images of one kind, unless they may bend."""
+        motion = self.motion if self.motion != BY_PRESET else "rigid"
+        return settle(choose_preset(series[0], series[:1]), motion, self.stiffness, self.finest_mm)
+
+    def _register(self, link: Link, preset: Preset, onto: Registration | None, job: Job) -> Registration:
         with job:
-            result = register_rigid(reference, images, focus, self.seed, job)
-        voxel = max(float(image.grid.spacing.max()) for image in (reference, *images))
-        verdict = judge(result, voxel)
-        if verdict.grade != "good":
-            job.warn(f"Registration of {frame}: {verdict}.")
-        return Registration(frame, tuple(i.name for i in images), result.transform, result, verdict)
-
-
-def fusion_results(registrations: Sequence[Registration]) -> dict[str, Quantity | str]:
-    """What is reported of the registrations: the worst verdict with its reasons, and the figures it rests on."""
-    if not registrations:
-        return {"verdict": "good"}
-    worst = max(registrations, key=lambda r: ("good", "check", "failed").index(r.verdict.grade))
-    result = worst.result
-    return {
-        "verdict": worst.verdict.grade,
-        "verdict_reasons": "; ".join(worst.verdict.reasons),
-        "registration_nmi_before": Quantity(result.nmi_before, "1"),
-        "registration_nmi": Quantity(result.nmi, "1"),
-        "registration_overlap": Quantity(result.overlap, "1"),
-        "registration_spread_mm": Quantity(result.spread_mm, "mm"),
-        "registration_z_score": Quantity(result.z_score, "1"),
-    }
-
-
-def surroundings(mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """A mask widened by the focus margin."""
-    if not mask.any():
-        raise InvalidInput("The focus of a registration is empty: it has no voxel set.")
-    return ndimage.distance_transform_edt(~mask, sampling=grid.spacing[::-1]) <= FOCUS_MARGIN_MM
-
-
-def region_grid(grid: Grid, region_ras_mm: Sequence[Sequence[float]] | None) -> Grid:
-    """The part of a grid whose voxel centres lie in a box given by its lowest and highest RAS corner.
-
-    Raises
-    ------
-    InvalidInput
-        If the box is not two points, or holds no voxel.
-    """
-    if region_ras_mm is None:
-        return grid
-    box = np.asarray(region_ras_mm, float)
-    if box.shape != (2, 3) or not np.isfinite(box).all() or (box[0] >= box[1]).any():
-        raise InvalidInput("A region must be two RAS points in mm, the lowest corner and the highest.")
-    centres = grid.to_ras(np.indices(grid.shape)[::-1].reshape(3, -1).T).reshape(*grid.shape, 3)
-    inside = ((centres >= box[0] - 1e-3) & (centres <= box[1] + 1e-3)).all(-1)
-    if not inside.any():
-        low, high = grid.corners().min(0).round(), grid.corners().max(0).round()
-        raise InvalidInput(f"The region holds no voxel of the reference, which spans {low} to {high} mm.")
-    occupied = np.argwhere(inside)
-    return grid.crop(occupied.min(0), occupied.max(0) + 1)
+            landmarks = self._choice(link).landmarks
+            found = register(link.fixed, link.moving, preset, self._attention(), landmarks, seed=self.seed, job=job)
+            registration = Registration.judged(link, preset, found, onto, job)
+        if registration.verdict.grade != "good":
+            job.warn(f"Registration of {link.frame}: {registration.verdict}.")
+        return registration
