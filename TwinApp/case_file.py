@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.guard import display_name
+from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +48,18 @@ class ImageEntry(_Table):
     reference: bool = False
     frame: Name | None = None
     series_uid: str | None = None
-    time_point: int | None = Field(None, ge=0)
+    time_point: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
+    times_days: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _over_time(self) -> ImageEntry:
+        if self.time_point == "all" and self.reference:
+            raise ValueError("a series over time cannot be the reference: choose one time_point of it")
+        if self.times_days is not None and (
+            self.time_point != "all" or sorted(set(self.times_days)) != self.times_days or not self.times_days
+        ):
+            raise ValueError('times_days are the increasing times of a series with time_point = "all"')
+        return self
 
 
 class OutlineEntry(_Table):
@@ -58,12 +70,37 @@ class OutlineEntry(_Table):
     segments: list[Name] | dict[str, Name] | None = None
 
 
-class Fusion(_Table):
-    """How the images are brought together."""
+class FrameEntry(_Table):
+    """What is chosen for the registration of one frame alone."""
 
+    name: Name
+    preset: str | None = None
+    motion: str | None = None
+    landmarks_ras_mm: list[Point] | None = None
+    landmarks_reference_ras_mm: list[Point] | None = None
+
+    @model_validator(mode="after")
+    def _pairs(self) -> FrameEntry:
+        if (self.landmarks_ras_mm is None) != (self.landmarks_reference_ras_mm is None):
+            raise ValueError("landmarks need both landmarks_ras_mm and landmarks_reference_ras_mm")
+        return self
+
+
+class Fusion(_Table):
+    """How the images are brought together; 0 and the defaults leave it to the preset."""
+
+    preset: str = BY_MODALITY
+    motion: str = BY_PRESET
+    stiffness: float = 0.0
+    finest_mm: float = 0.0
+    spacing_mm: float = 0.0
     region_ras_mm: Box | None = None
     focus: Name | None = None
+    inside: Name | None = None
+    outside: Name | None = None
+    stack: bool = False
     seed: int = Field(0, ge=0)
+    frame: list[FrameEntry] = []
 
 
 class Target(_Table):
@@ -120,15 +157,18 @@ class Truth(_Table):
 
 
 class CaseFile(_Table):
-    """A whole case, checked for form; the files that it names are read by `load_case`."""
+    """A whole case, checked for form; the files that it names are read by `load_case`.
 
-    question: Name
+    Question and target are needed to run it, not to fuse its images.
+    """
+
+    question: Name | None = None
     data: str = "."
     patient: Patient
     image: Annotated[list[ImageEntry], Field(min_length=1)]
     outline: list[OutlineEntry] = []
     fusion: Fusion = Fusion()
-    target: Target
+    target: Target | None = None
     anatomy: Anatomy = Anatomy()
     simulation: Simulation | None = None
     observation: list[ObservationEntry] = []
@@ -141,14 +181,19 @@ class CaseFile(_Table):
             raise ValueError(f"two images have the same name: {', '.join(names)}")
         if sum(image.reference for image in self.image) != 1:
             raise ValueError("exactly one image must have reference = true: it fixes the frame")
+        single = [image.name for image in self.image if image.time_point != "all"]
         for used, where in [
             *((o.image, "outline.image") for o in self.outline),
             (self.anatomy.body, "anatomy.body"),
             (self.anatomy.brain, "anatomy.brain"),
             *((name, "truth.transforms") for name in self.truth.transforms),
         ]:
-            if used is not None and used not in names:
-                raise ValueError(f"{where} names the image {used!r}; there are: {', '.join(names)}")
+            if used is not None and used not in single:
+                raise ValueError(f"{where} names the image {used!r}; there are: {', '.join(single)}")
+        frames = list(dict.fromkeys(image.frame or image.name for image in self.image))
+        for entry in self.fusion.frame:
+            if entry.name not in frames:
+                raise ValueError(f"fusion.frame names the frame {entry.name!r}; there are: {', '.join(frames)}")
         return self
 
     @property
@@ -180,7 +225,7 @@ def read_case_file(path: str | Path) -> tuple[CaseFile, Path]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{name}: it is not a TOML file: {error}.") from error
     except ValidationError as error:
-        raise InvalidInput(f"{name}: {_in_words(error)}") from error
+        raise InvalidInput(f"{name}: {in_words(error)}") from error
     folder = path.resolve().parent / case.data
     if case.data != "." and os.environ.get(DATA_VARIABLE):
         folder = Path(os.environ[DATA_VARIABLE])
@@ -204,7 +249,7 @@ def inside(folder: Path, entry: str) -> Path:
     return path
 
 
-def _in_words(error: ValidationError) -> str:
+def in_words(error: ValidationError) -> str:
     """All that is wrong, a sentence each, with the key it is about."""
     sentences = []
     for problem in error.errors():

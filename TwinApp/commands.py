@@ -1,10 +1,10 @@
-"""The commands of `digitaltwin`: run, check, demo."""
+"""The commands of `digitaltwin`: run, fuse, check, demo."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from TwinCore import Job, Progress, __version__
+from TwinCore import InvalidInput, Job, Progress, __version__
+from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
 app = typer.Typer(
     add_completion=False,
@@ -46,12 +47,56 @@ def run(
 
 
 @app.command()
+def fuse(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="A case file; or the fixed image and those to be moved: volumes, DICOM folders."),
+    ],
+    out: Annotated[Path | None, OUT] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(help="CT, MR, US or PT:unit of each image that is not DICOM, in their order; repeat it."),
+    ] = None,
+    patient: Annotated[str, typer.Option(help="Name to show: a pseudonym.")] = "unnamed",
+    preset: Annotated[str, typer.Option(help="Registration preset, see docs/fusion.md.")] = BY_MODALITY,
+    motion: Annotated[str, typer.Option(help="rigid, affine or deformable, in place of the preset's.")] = BY_PRESET,
+    spacing: Annotated[float, typer.Option(help="Voxel edge of the fused images, in mm; 0: the fixed image's.")] = 0.0,
+    stack: Annotated[bool, typer.Option(help="Write the fused images as one volume with channels, too.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the registration's random samples.")] = 0,
+) -> None:
+    """Bring images into one frame: write twin.mrb, fused volumes, transforms, results.json and fusion.html."""
+    from .case_file import Fusion
+    from .fusing import fuse as fuse_loaded
+    from .loading import load_case, load_files
+    from .named_images import case_of_images
+
+    chosen = Fusion(preset=preset, motion=motion, spacing_mm=spacing, stack=stack, seed=seed)
+    is_case = [path.suffix for path in images] == [".toml"]
+    if is_case and (modality or patient != "unnamed" or chosen != Fusion(stack=True)):
+        raise InvalidInput("With a case file there are no options but --out: write them into the case file.")
+    with job_on_terminal() as job:
+        reading, fusing = job.split(reading=1, fusion=9)
+        with reading:
+            if is_case:
+                loaded = load_case(images[0], reading)
+            else:
+                loaded = load_files(*case_of_images(images, modality or (), chosen, patient, reading), reading)
+        out = out or Path("output") / images[0].name.split(".")[0]
+        with fusing:
+            results = fuse_loaded(loaded, out, fusing)
+    _tell(results, job.warnings)
+    print(f"The verdicts are in {out / 'fusion.html'}")
+
+
+@app.command()
 def check(case: Annotated[Path, typer.Argument(help="Case file (TOML).")]) -> None:
     """Read a case and all that it names, and say what is wrong with it; compute nothing."""
+    from .fusion_step import fusion_step
     from .loading import load_case
 
     with job_on_terminal() as job:
         loaded = load_case(case, job)
+    fusion_step(loaded)
     print(f"{case.name}: {len(loaded.images)} images, {len(loaded.outlines)} sets of outlines; all is well.")
 
 
@@ -75,11 +120,15 @@ def _run_case(case: Path, out: Path) -> None:
 
     with job_on_terminal() as job:
         results = run_case(case, out, job)
-    for warning in job.warnings:
+    _tell(results, job.warnings)
+    print(f"The report is {out / 'report.html'}")
+
+
+def _tell(results: dict[str, dict[str, Any]], warnings: Iterable[str]) -> None:
+    for warning in warnings:
         print(f"Note: {warning}")
     for name, entry in results.items():
         print(f"{name:28} {_in_words(entry)}")
-    print(f"The report is {out / 'report.html'}")
 
 
 def _in_words(entry: dict[str, Any]) -> str:

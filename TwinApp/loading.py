@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Segmentation
 from TwinCore.dicom.file import is_dicom, read_dicom
 from TwinCore.segmentation import carry_mask
 from TwinCore.volume_file import read_volume
-from TwinFusionLib.dicom_series import read_series
+from TwinFusionLib.dicom_series import read_frames, read_series
 from TwinFusionLib.series import Series
 from TwinFusionLib.suv import KINDS, to_suv
 from TwinSegmentLib.dicom_seg import read_dicom_seg
@@ -35,36 +37,30 @@ class LoadedCase:
     outlines : mapping of str to Segmentation
         By the name of the image that they were drawn on, on its grid.
     observations : tuple of Observation
+    series : mapping of str to sequence of Image
+        Series over time, by name, each image with its time in days.
     """
 
     case: CaseFile
     images: Mapping[str, Image]
     outlines: Mapping[str, Segmentation]
     observations: tuple[Observation, ...]
+    series: Mapping[str, Sequence[Image]] = field(default_factory=dict)
 
     @property
     def frames(self) -> dict[str, str]:
         """Frame of reference of each image by its name; an image that does not say has its own."""
         return {entry.name: entry.frame or entry.name for entry in self.case.image}
 
-    def focus(self) -> dict[str, np.ndarray]:
-        """The focus segment on the grid of every moving image whose frame it was drawn in."""
-        name, masks = self.case.fusion.focus, {}
+    def masks(self, name: str) -> dict[str, np.ndarray]:
+        """A segment as masks, for every image of the frames in which it is outlined that shows any of it."""
+        masks: dict[str, np.ndarray] = {}
         for image, outlines in self.outlines.items():
-            if (
-                name is None
-                or name not in outlines.names
-                or self.frames[image] == self.frames[self.case.reference.name]
-            ):
-                continue
-            for other, frame in self.frames.items():
-                if frame == self.frames[image]:
-                    masks[other] = carry_mask(outlines.mask(name), outlines.grid, self.images[other].grid)
-        if name is not None and not masks:
-            raise MissingInput(
-                f"fusion.focus names the segment {name!r}, which is not outlined on any image to be moved."
-            )
-        return masks
+            if name in outlines.names:
+                for other, frame in self.frames.items():
+                    if other in self.images and frame == self.frames[image] and (other == image or other not in masks):
+                        masks[other] = carry_mask(outlines.mask(name), outlines.grid, self.images[other].grid)
+        return {image: mask for image, mask in masks.items() if mask.any()}
 
 
 def load_case(path: str | Path, job: Job | None = None) -> LoadedCase:
@@ -75,11 +71,18 @@ def load_case(path: str | Path, job: Job | None = None) -> LoadedCase:
     MissingInput, InvalidInput
         If anything is missing, damaged, implausible or does not fit together; the message names it.
     """
+    return load_files(*read_case_file(path), job)
+
+
+def load_files(case: CaseFile, folder: Path, job: Job | None = None) -> LoadedCase:
+    """Read everything that a case names, from its data folder; see `load_case`."""
     job = job or Job()
-    case, folder = read_case_file(path)
     entries = sorted(case.image, key=lambda entry: not entry.reference)
+    over_time = {e.name: _read_over_time(e, folder, job) for e in entries if e.time_point == "all"}
+    entries = [entry for entry in entries if entry.time_point != "all"]
     read = {entry.name: _read_image(entry, folder, job) for entry in job.each(entries, "reading images")}
-    patients = {series.patient for _, series in read.values() if series is not None and series.patient}
+    all_series = [series for _, series in (*read.values(), *over_time.values())]
+    patients = {series.patient for series in all_series if series is not None and series.patient}
     if len(patients) > 1:
         raise InvalidInput("The DICOM images of the case are not of the same patient: their patient ID or name differ.")
     images = {name: image for name, (image, _) in read.items()}
@@ -89,7 +92,7 @@ def load_case(path: str | Path, job: Job | None = None) -> LoadedCase:
         here = _read_outline(outline, folder, image, series, job)
         outlines[outline.image] = _joined(outlines.get(outline.image), here, outline.image)
     observations = tuple(_observation(entry, folder) for entry in case.observation)
-    return LoadedCase(case, images, outlines, observations)
+    return LoadedCase(case, images, outlines, observations, {name: points for name, (points, _) in over_time.items()})
 
 
 def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Series | None]:
@@ -99,6 +102,11 @@ def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Serie
         return image.with_array(image.array, name=entry.name), None
     unit = entry.unit if entry.modality != "PT" else None
     series = read_series(path, entry.series_uid, unit, job, entry.time_point)
+    return _image_of(series, entry), series
+
+
+def _image_of(series: Series, entry: ImageEntry) -> Image:
+    """A DICOM series as what the case says that it is."""
     image = series.image
     if image.modality == "PT":
         kinds = {unit: kind for kind, unit in KINDS.items()}
@@ -113,9 +121,38 @@ def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Serie
         raise InvalidInput(
             f"Image {entry.name!r} is said to be in {entry.unit}, but the DICOM series is in {image.unit}."
         )
-    return image.with_array(
-        image.array, name=entry.name, time=entry.time if entry.time is not None else image.time
-    ), series
+    return image.with_array(image.array, name=entry.name, time=entry.time if entry.time is not None else image.time)
+
+
+def _read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Image], Series | None]:
+    """All time points of a series, at the days that the case gives, or else as its DICOM headers say."""
+    path = inside(folder, entry.path)
+    if not path.is_dir() and not is_dicom(path):
+        if entry.times_days is None:
+            raise MissingInput(f"Image {entry.name!r} is a series without times: say them as times_days.")
+        read = [read_volume(path, entry.modality, entry.unit, t, n) for n, t in enumerate(entry.times_days)]
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        if reader.GetSize()[3:] not in ((), (len(read),)):
+            raise InvalidInput(
+                f"Image {entry.name!r} has {reader.GetSize()[3]} time points, but {len(read)} times_days."
+            )
+        return [image.with_array(image.array, name=entry.name) for image in read], None
+    series = read_frames(path, entry.series_uid, entry.unit if entry.modality != "PT" else None, job)
+    images = [_image_of(point, entry) for point in series]
+    days = entry.times_days if entry.times_days is not None else _days(images, entry.name)
+    if len(days) != len(images):
+        raise InvalidInput(f"Image {entry.name!r} has {len(images)} time points, but {len(days)} times_days.")
+    return [image.with_array(image.array, time=float(day)) for image, day in zip(images, days)], series[0]
+
+
+def _days(images: Sequence[Image], name: str) -> list[float]:
+    """Days from the first time point."""
+    if not all(isinstance(image.time, str) for image in images):
+        raise MissingInput(f"Image {name!r} is a series that does not say its times: say them as times_days.")
+    moments = [datetime.fromisoformat(str(image.time)) for image in images]
+    return [(moment - moments[0]).total_seconds() / 86400 for moment in moments]
 
 
 def _read_outline(entry: OutlineEntry, folder: Path, image: Image, series: Series | None, job: Job) -> Segmentation:

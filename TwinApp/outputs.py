@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,26 @@ def as_entries(results: Mapping[str, Quantity | str]) -> dict[str, dict[str, Any
         name: _finite(r.as_dict()) if isinstance(r, Quantity) else {"value": r, "unit": ""}
         for name, r in results.items()
     }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON; numbers that are not finite are an error."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Names as those of files on any system, each once.
+
+    >>> file_names(["T1", "T1 (Gd)", "../T1"])
+    {'T1': 'T1', 'T1 (Gd)': 'T1_Gd', '../T1': 'T1_2'}
+    """
+    given: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_") or "image"
+        taken = {other.casefold() for other in given.values()}
+        free = (f"{plain}_{number}" for number in itertools.count(2))
+        given[name] = plain if plain.casefold() not in taken else next(n for n in free if n.casefold() not in taken)
+    return given
 
 
 def _finite(value: Any) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from TwinCore import Job, Quantity
+from TwinCore import Job, MissingInput, Quantity
 from TwinCore.scene import Run, Twin, boot, execute, new_scene, save
 from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
@@ -17,8 +16,10 @@ from TwinSegmentLib.step import SegmentStep
 from TwinSimulateLib.radiotherapy import Schedule
 from TwinSimulateLib.step import Forecast, SimulationStep
 
+from .case_file import CaseFile
+from .fusion_step import fusion_step
 from .loading import LoadedCase, load_case
-from .outputs import as_entries, whole_folder
+from .outputs import as_entries, whole_folder, write_json
 from .report import ReportContent, write_report
 from .truth import truth_rows
 
@@ -83,9 +84,20 @@ def run_case(path: str | Path, out: str | Path, job: Job | None = None) -> dict[
 
 
 def case_steps(loaded: LoadedCase) -> Steps:
-    """The steps that a case asks for, with its parameters."""
+    """The steps that a case asks for, with its parameters.
+
+    Raises
+    ------
+    MissingInput
+        If the case has no question or no target, or names a segment that is not outlined.
+    InvalidInput
+        If what it asks for is not possible.
+    """
     case = loaded.case
-    fuse = FusionStep(loaded.frames, loaded.focus(), case.fusion.region_ras_mm, case.fusion.seed)
+    if case.question is None or case.target is None:
+        lacking = "question" if case.question is None else "[target]"
+        raise MissingInput(f"The case has no {lacking}, which a run needs; to fuse its images alone: digitaltwin fuse.")
+    fuse = fusion_step(loaded)
     segment = SegmentStep(
         case.target.name,
         loaded.outlines,
@@ -114,10 +126,12 @@ def case_steps(loaded: LoadedCase) -> Steps:
 
 
 def open_twin(loaded: LoadedCase) -> Twin:
-    """A new scene with the twin of the case's patient and its input images."""
+    """A new scene with the twin of the case's patient and its input images and series."""
     twin = Twin.create(loaded.case.patient.name, new_scene())
     for name, image in loaded.images.items():
         twin.add_image(image, reference=name == loaded.case.reference.name)
+    for name, images in loaded.series.items():
+        twin.add_series(images, name)
     return twin
 
 
@@ -168,17 +182,23 @@ def _write(
         write_report(content, folder / "report.html", report)
     with bundle:
         save(twin, folder / "twin.mrb")
-    _write_json(folder / "provenance.json", {"case": case.model_dump(mode="json"), "runs": list(answer.records)})
-    document = {
+    write_json(folder / "provenance.json", {"case": case.model_dump(mode="json"), "runs": list(answer.records)})
+    write_json(folder / "results.json", results_document(case, entries, whole.warnings, scenarios))
+    return entries
+
+
+def results_document(
+    case: CaseFile, entries: Mapping[str, Any], warnings: Sequence[str], scenarios: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What results.json holds."""
+    return {
         "schema": SCHEMA,
         "patient": case.patient.name,
         "virtual": case.patient.virtual,
         **entries,
-        "scenarios": scenarios,
-        "warnings": list(whole.warnings),
+        "scenarios": list(scenarios),
+        "warnings": list(warnings),
     }
-    _write_json(folder / "results.json", document)
-    return entries
 
 
 def as_rows(table) -> list[dict[str, Any]]:
@@ -189,7 +209,3 @@ def as_rows(table) -> list[dict[str, Any]]:
         words = {c: str(v[number]) for c, v in table.columns.items() if c not in table.units}
         rows.append({**words, **as_entries(numbers)})
     return rows
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")

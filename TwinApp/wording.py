@@ -24,6 +24,7 @@ LABELS = {
     "pet_dice": "PET threshold against outline (Dice)",
     "carried_dice": "Carried outline against reference outline (Dice)",
     "centroid_error_mm": "Tumour centre, distance from the known place",
+    "registration_way": "Registered",
     "registration_nmi_before": "Similarity before registration (NMI)",
     "registration_nmi": "Similarity after registration (NMI)",
     "registration_overlap": "Share of the moved image inside the reference",
