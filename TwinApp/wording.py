@@ -29,7 +29,11 @@ LABELS = {
     "registration_nmi": "Similarity after registration (NMI)",
     "registration_overlap": "Share of the moved image inside the reference",
     "registration_spread_mm": "Disagreement of repeated registrations",
-    "registration_z_score": "Similarity against nearby poses (z)",
+    "registration_z_score": "Similarity against other poses (z)",
+    "registration_residual_mm": "Distance of the images' parts from their best match",
+    "registration_consistency_mm": "Disagreement with registrations from other starts",
+    "registration_body_overlap": "Overlap of the bodies' outlines (Dice)",
+    "registration_failure_probability": "Probability that the registration is more than 5 mm off",
 }
 
 

@@ -12,10 +12,23 @@ from TwinCore.transform import Transform
 
 from .groups import Link
 from .presets import Preset
-from .registration import Found
+from .quality import Quality, assess
+from .quality_fields import uncertainty_map
+from .registration import Attention, Found, Landmarks
 from .verdict import Verdict, judge
 
 GRADES = ("good", "check", "failed")
+FIGURES = {
+    "nmi_before": "1",
+    "nmi": "1",
+    "overlap": "1",
+    "spread_mm": "mm",
+    "z_score": "1",
+    "residual_mm": "mm",
+    "consistency_mm": "mm",
+    "body_overlap": "1",
+}
+"""The figures of a registration that are reported, with their units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +47,8 @@ class Registration:
         The move into the reference's frame: the same, or by way of other frames.
     repeats : tuple of Transform
         The same by answers from other samples.
+    quality : Quality
+        The figures that the verdict is on.
     verdict : Verdict
         On this registration and those that it rests on.
     """
@@ -43,6 +58,7 @@ class Registration:
     found: Found
     transform: Transform
     repeats: tuple[Transform, ...]
+    quality: Quality
     verdict: Verdict
 
     @property
@@ -63,29 +79,57 @@ class Registration:
         return f"{moving} to {self.link.fixed.name} ({self.preset.name}, {self.preset.motion}){along}"
 
     @classmethod
-    def judged(cls, link: Link, preset: Preset, found: Found, onto: Registration | None, job: Job) -> Registration:
+    def judged(
+        cls,
+        link: Link,
+        preset: Preset,
+        found: Found,
+        onto: Registration | None,
+        attention: Attention,
+        landmarks: Landmarks | None = None,
+        seed: int = 0,
+        job: Job | None = None,
+    ) -> Registration:
         """A registration with its verdict; what rests on a doubtful one is no better than that.
 
-        `onto` is the registration of the fixed image's own frame, None if that is the reference's.
+        Of several moving images the one that tells most of the fixed image is judged. `onto` is the registration of the
+        fixed image's own frame, None if that is the reference's.
         """
-        from types import SimpleNamespace
-
-        verdict = judge(
-            SimpleNamespace(z_score=9.0, **vars(found.linear)),
-            max(float(i.grid.spacing.max()) for i in (link.fixed, *link.moving)),
-        )
+        assessed = [
+            assess(
+                link.fixed,
+                image,
+                found.transform,
+                repeats=found.repeats,
+                fixed_mask=attention.mask(link.fixed),
+                moving_mask=_regarded(attention, image),
+                landmarks=landmarks,
+                linear=found.linear,
+                seed=seed,
+                job=job,
+            )
+            for image in link.moving
+        ]
+        quality = max(assessed, key=lambda q: (q.nmi == q.nmi, q.nmi))
+        verdict = judge(quality)
         if onto is None:
-            return cls(link, preset, found, found.transform, found.repeats, verdict)
+            return cls(link, preset, found, found.transform, found.repeats, quality, verdict)
         transform = found.transform.then(onto.transform)
         repeats = tuple(a.then(b) for a, b in zip(found.repeats, onto.repeats))
-        return cls(link, preset, found, transform, repeats, _resting_on(onto, verdict))
+        return cls(link, preset, found, transform, repeats, quality, _resting_on(onto, verdict))
 
     def uncertainty(self, grid: Grid) -> Image:
         """Where the answers from other samples disagree: a map in mm, on a grid of the reference frame."""
-        points = grid.to_ras(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
-        seen = np.stack([transform.pull(points) for transform in self.repeats])
-        spread = np.sqrt(((seen - seen.mean(0)) ** 2).sum(-1).sum(0) / (len(seen) - 1))
-        return Image(spread.astype(np.float32), grid, unit="mm", name=f"{self.frame} uncertainty")
+        image = uncertainty_map(self.repeats, grid)
+        return image.with_array(image.array, name=f"{self.frame} uncertainty")
+
+
+def _regarded(attention: Attention, image: Image) -> np.ndarray | None:
+    """The part of a moving image that is judged: what is compared, near the focus where there is one."""
+    mask, weight = attention.mask(image), attention.weight(image)
+    if weight is None or (mask is not None and not (mask & weight).any()):
+        return mask
+    return weight if mask is None else mask & weight
 
 
 def _resting_on(onto: Registration, verdict: Verdict) -> Verdict:
@@ -93,7 +137,9 @@ def _resting_on(onto: Registration, verdict: Verdict) -> Verdict:
         return verdict
     grade = max(verdict.grade, onto.verdict.grade, key=GRADES.index)
     return Verdict(
-        grade, (*verdict.reasons, f"it rests on the registration of {onto.frame}, graded {onto.verdict.grade}")
+        grade,
+        (*verdict.reasons, f"it rests on the registration of {onto.frame}, graded {onto.verdict.grade}"),
+        max(verdict.probability, onto.verdict.probability),
     )
 
 
@@ -107,15 +153,12 @@ def fusion_results(registrations: Sequence[Registration]) -> dict[str, Quantity 
     if not registrations:
         return {"verdict": "good"}
     shown = worst(registrations)
-    linear = shown.found.linear
     return {
         "verdict": shown.verdict.grade,
         "verdict_reasons": "; ".join(shown.verdict.reasons),
         "registration_way": "; ".join(r.way for r in registrations),
-        "registration_nmi_before": Quantity(linear.nmi_before, "1"),
-        "registration_nmi": Quantity(linear.nmi, "1"),
-        "registration_overlap": Quantity(linear.overlap, "1"),
-        "registration_spread_mm": Quantity(linear.spread_mm, "mm"),
+        "registration_failure_probability": Quantity(shown.verdict.probability, "1"),
+        **{f"registration_{name}": Quantity(getattr(shown.quality, name), unit) for name, unit in FIGURES.items()},
     }
 
 
@@ -126,9 +169,7 @@ def registration_table(registrations: Sequence[Registration]) -> Table:
         "way": [r.way for r in registrations],
         "verdict": [r.verdict.grade for r in registrations],
         "reasons": ["; ".join(r.verdict.reasons) for r in registrations],
-        "nmi_before": [r.found.linear.nmi_before for r in registrations],
-        "nmi": [r.found.linear.nmi for r in registrations],
-        "overlap": [r.found.linear.overlap for r in registrations],
-        "spread_mm": [r.found.linear.spread_mm for r in registrations],
+        "failure_probability": [r.verdict.probability for r in registrations],
+        **{name: [getattr(r.quality, name) for r in registrations] for name in FIGURES},
     }
-    return Table("Registrations", columns, {"nmi_before": "1", "nmi": "1", "overlap": "1", "spread_mm": "mm"})
+    return Table("Registrations", columns, {"failure_probability": "1", **FIGURES})

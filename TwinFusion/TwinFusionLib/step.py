@@ -236,8 +236,11 @@ class FusionStep:
     def _register(self, link: Link, preset: Preset, onto: Registration | None, job: Job) -> Registration:
         with job:
             landmarks = self._choice(link).landmarks
-            found = register(link.fixed, link.moving, preset, self._attention(), landmarks, seed=self.seed, job=job)
-            registration = Registration.judged(link, preset, found, onto, job)
+            attention = self._attention()
+            found = register(link.fixed, link.moving, preset, attention, landmarks, seed=self.seed, job=job)
+            registration = Registration.judged(
+                link, preset, found, onto, attention, landmarks, seed=int(self.seed), job=job
+            )
         if registration.verdict.grade != "good":
             job.warn(f"Registration of {link.frame}: {registration.verdict}.")
         return registration
