@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numba import njit, prange
 
@@ -64,6 +66,16 @@ def at_resolution(image: Image, sigma_mm: float, own_sigma_mm: float = 0.0) -> I
     matrix = image.grid.ijk_to_ras.copy()
     matrix[:3, :3] *= stride
     return Image(array, Grid(array.shape, matrix), image.modality, image.unit, image.time, image.name)
+
+
+def pyramid(image: Image, sigmas_mm: Iterable[float], own_sigma_mm: float = 0.0) -> dict[float, Image]:
+    """The image at several resolutions, by their standard deviation: each is made from the next finer one."""
+    levels: dict[float, Image] = {}
+    for sigma in sorted(sigmas_mm):
+        image = at_resolution(image, sigma, own_sigma_mm)
+        own_sigma_mm = max(own_sigma_mm, sigma)
+        levels[sigma] = image
+    return levels
 
 
 def _weights(sigma: float) -> np.ndarray:

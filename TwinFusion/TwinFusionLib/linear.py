@@ -9,25 +9,35 @@ are averaged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.optimize import minimize
 
 from TwinCore import Image, InvalidInput, Job, LinearTransform, bounding_box
 
-from .motion import FREEDOMS, LEVER_MM, Motion, spread_rotations
-from .mutual_information import mutual_information, mutual_information_slope
-from .sampling import Channel, Samples, Target
+from .climb import climb
+from .filters import pyramid
+from .landmarks import Landmarks, check_landmarks, fit_points
+from .motion import FREEDOMS
+from .mutual_information import mutual_information_slope
+from .sampling import INTRINSIC_SIGMA_MM, Region, Samples, Target, depths, sample
+from .search import SHIFT_MM, distances, lattice, scan_channels, separate
 
 LEAST_OVERLAP = 0.6
 """Poses with less than this share of the best possible overlap are not considered."""
 
+STRETCHED_MM = 6.0
+"""Affine motions are looked for on images no coarser than this; before that only rigid ones."""
+
+APART_MM = 25.0
+"""Poses further apart than this, 100 mm from the centre, are clearly different ones."""
+
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the search: smoothing, samples per image, steps uphill, and how many candidates leave it."""
+    """One level of the search: smoothing, samples per image, most steps uphill, and how many candidates leave it."""
 
     sigma_mm: float
     samples: int
@@ -35,11 +45,10 @@ class Level:
     survivors: int
 
 
-TURNS = 600
-SHIFT_MM = 30.0
 LATTICE = Level(12.0, 700, 0, 48)
-LEVELS = (Level(8.0, 3000, 12, 10), Level(5.0, 8000, 15, 3), Level(3.0, 20000, 20, 1))
-FINAL = Level(1.5, 60000, 30, 1)
+LEVELS = (Level(8.0, 3000, 15, 10), Level(5.0, 8000, 20, 3), Level(3.0, 20000, 25, 1))
+FINAL = Level(1.0, 120000, 40, 1)
+DEPTHS_FROM_MM = 5.0
 REPEATS = 3
 
 
@@ -82,10 +91,32 @@ class Pair:
     fixed_mask: np.ndarray | None
     moving_masks: Sequence[np.ndarray | None]
 
-    def channels(self, sigma_mm: float) -> list[Channel]:
+    @cached_property
+    def smoothed(self) -> list[Mapping[float, Image]]:
+        """The fixed image, and then the moving ones, at the resolution of every level."""
+        sigmas = [level.sigma_mm for level in (LATTICE, *LEVELS, FINAL)]
+        images = (self.fixed, *self.moving)
+        return [pyramid(image, sigmas, INTRINSIC_SIGMA_MM.get(image.modality, 0.0)) for image in images]
+
+    @cached_property
+    def regions(self) -> list[tuple[Region, Region | None]]:
+        """Of each moving image, where it is looked at, and where half of the looks go: the focus, or the depths."""
+        regions = []
+        for image, mask, focus, levels in zip(self.moving, self.moving_masks, self.focus, self.smoothed[1:]):
+            if focus is not None:
+                half: Region | None = Region(focus if mask is None else focus & mask, image.grid)
+            else:
+                half = depths(levels[DEPTHS_FROM_MM]) if mask is None else None
+            regions.append((Region.whole(image.grid) if mask is None else Region(mask, image.grid), half))
+        return regions
+
+    def channels(self, level: Level, seed: int) -> list[tuple[Samples, Target]]:
+        """For each moving image, what was sampled in it and what that is compared with."""
+        fixed, *moving = (levels[level.sigma_mm] for levels in self.smoothed)
+        target = Target.of(fixed, self.fixed, self.fixed_mask)
         return [
-            Channel.at_resolution(self.fixed, image, focus, sigma_mm, self.fixed_mask, mask)
-            for image, focus, mask in zip(self.moving, self.focus, self.moving_masks)
+            (sample(image, region, half, level.samples, seed), target)
+            for image, (region, half) in zip(moving, self.regions)
         ]
 
     @property
@@ -101,53 +132,24 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Landmarks:
-    """Points that belong together, RAS mm, shape (n, 3) each: a term of the measure beside the images."""
-
-    fixed: np.ndarray
-    moving: np.ndarray
-
-    SCALE_MM = 10.0
-    WEIGHT = 0.1
-
-    def term(self, pose: np.ndarray) -> tuple[float, np.ndarray]:
-        """-WEIGHT * (rms distance / SCALE_MM)^2, and its derivative by the pose's upper three rows."""
-        points = np.c_[self.moving, np.ones(len(self.moving))]
-        miss = points @ pose[:3].T - self.fixed
-        scale = self.WEIGHT / self.SCALE_MM**2 / len(points)
-        return -scale * float((miss**2).sum()), -2 * scale * miss.T @ points
-
-
-@dataclass(frozen=True, eq=False)
 class _Measure:
-    """The images' measure of a pose, averaged over the channels, with the landmarks' term where there are any."""
+    """The images' measure of poses, averaged over the channels, with the landmarks' term where there are any."""
 
     channels: list[tuple[Samples, Target]]
     landmarks: Landmarks | None
 
-    def __call__(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        both = [mutual_information(samples, onto, matrices) for samples, onto in self.channels]
-        return np.mean([b[0] for b in both], axis=0), np.mean([b[1] for b in both], axis=0)
-
-    def slope(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
-        each = [mutual_information_slope(samples, onto, matrix) for samples, onto in self.channels]
-        value, slope = float(np.mean([e[0] for e in each])), np.mean([e[2] for e in each], axis=0)
+    def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Measure (n,), overlap (n,), and the measure's slopes (n, 3, 4)."""
+        each = [mutual_information_slope(samples, onto, poses) for samples, onto in self.channels]
+        value, overlap, slopes = (np.mean(part, axis=0) for part in zip(*each))
         if self.landmarks is not None:
-            term, by_matrix = self.landmarks.term(matrix)
-            value, slope = value + term, slope + by_matrix
-        return value, slope
+            term, by_pose = self.landmarks.term(poses)
+            value, slopes = value + term, slopes + by_pose
+        return value, overlap, slopes
 
-    def climb(self, start: np.ndarray, centre: np.ndarray, freedom: int, steps: int, job: Job) -> np.ndarray:
-        """The top of the measure near a starting pose (4, 4)."""
-        motion = Motion.near(start, centre)
-
-        def descent(numbers: np.ndarray) -> tuple[float, np.ndarray]:
-            job.checkpoint()
-            value, slope = self.slope(motion.matrices(numbers)[0])
-            return -value, -motion.slope(numbers, slope)
-
-        options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-8, "gtol": 1e-7}
-        return motion.matrices(minimize(descent, np.zeros(freedom), jac=True, method="L-BFGS-B", options=options).x)[0]
+    def climb(self, pair: Pair, poses: np.ndarray, motion: str, level: Level, job: Job) -> np.ndarray:
+        freedoms = FREEDOMS[motion] if level.sigma_mm < STRETCHED_MM else FREEDOMS["rigid"]
+        return climb(lambda p: self(p)[::2], poses, pair.centre, freedoms, level.steps, level.sigma_mm, job)
 
 
 def register_linear(
@@ -211,39 +213,30 @@ def register_linear(
         start = LinearTransform(fit_points(points.moving, points.fixed))
     search, refine, repeat = job.split(search=4, refinement=3, repeats=3)
     with search:
-        candidates, least_overlap = _starts(pair, points, start, seed, search)
+        candidates, least_overlap = _starts(pair, start, seed, search)
     runner_up = 0.0
-    levels = LEVELS if start is None else LEVELS[1:]
     with refine:
-        for level in refine.each(levels):
-            measure = _measures(pair, points, level, [seed])[0]
-            candidates = np.array([measure.climb(c, pair.centre, 6, level.steps, refine) for c in candidates])
-            scores, overlap = measure(candidates)
+        for level in refine.each(LEVELS if start is None else LEVELS[1:]):
+            measure = _Measure(pair.channels(level, seed), points)
+            candidates = measure.climb(pair, candidates, motion, level, refine)
+            scores, overlap, _ = measure(candidates)
             scores[overlap < least_overlap] = 0.0
             if not scores.any():
                 raise InvalidInput(f"{_names(pair)}: the images do not overlap where the search begins.")
-            runner_up = max(runner_up, _runner_up(pair, candidates, scores)) if len(candidates) > 1 else runner_up
-            candidates = candidates[_separate(pair, candidates, scores, level.survivors, level.sigma_mm)]
+            runner_up = max(runner_up, _runner_up(candidates, scores, pair.centre))
+            candidates = candidates[separate(candidates, scores, level.survivors, level.sigma_mm, pair.centre)]
     with repeat:
-        finest = _measures(pair, points, FINAL, [seed + n for n in range(REPEATS)])
-        first = candidates[0]
-        if motion == "affine":
-            first = _measures(pair, points, LEVELS[-1], [seed])[0].climb(first, pair.centre, 12, FINAL.steps, repeat)
-        answers = np.array(
-            [m.climb(first, pair.centre, FREEDOMS[motion], FINAL.steps, repeat) for m in repeat.each(finest)]
-        )
-    mean = mean_motion(answers, pair.centre, motion)
-    (nmi, before), (overlap, _) = finest[0](np.array([mean, _centred(pair)]))
+        answers = []
+        for number in repeat.each(range(REPEATS)):
+            measure = _Measure(pair.channels(FINAL, seed + number), points)
+            answers.append(measure.climb(pair, candidates, motion, FINAL, repeat)[0])
+    mean = mean_motion(np.array(answers), pair.centre, motion)
+    (nmi, before), (overlap, _), _ = measure(np.array([mean, _centred(pair)]))
     repeats = tuple(LinearTransform(a) for a in answers)
-    spread = _distances(answers[:, None], answers[None], pair.corners()).max()
+    spread = max(distances(a, np.array(answers), pair.corners()).max() for a in answers)
     return LinearResult(
         LinearTransform(mean), repeats, float(nmi), float(before), float(overlap), float(spread), runner_up
     )
-
-
-def _measures(pair: Pair, landmarks: Landmarks | None, level: Level, seeds: Sequence[int]) -> list[_Measure]:
-    channels = pair.channels(level.sigma_mm)
-    return [_Measure([(c.sample(level.samples, s), c.onto) for c in channels], landmarks) for s in seeds]
 
 
 def _names(pair: Pair) -> str:
@@ -266,28 +259,6 @@ def _check(pair: Pair, motion: str) -> None:
             raise InvalidInput(f"The focus on image {image.name!r} is empty, or is not on the image's grid.")
 
 
-def check_landmarks(fixed, moving) -> Landmarks:
-    """Landmarks as arrays; `InvalidInput` if they are not pairs of points, fewer than three, or on one line."""
-    fixed, moving = np.asarray(fixed, float), np.asarray(moving, float)
-    if fixed.shape != moving.shape or fixed.ndim != 2 or fixed.shape[1] != 3 or len(fixed) < 3:
-        raise InvalidInput(
-            f"Landmarks must be three or more pairs of RAS points, not {fixed.shape} with {moving.shape}."
-        )
-    for points, whose in ((fixed, "fixed"), (moving, "moving")):
-        if not np.isfinite(points).all() or np.linalg.svd(points - points.mean(0), compute_uv=False)[1] < 1.0:
-            raise InvalidInput(f"The landmarks of the {whose} image lie on one line: no turn about it can be found.")
-    return Landmarks(fixed, moving)
-
-
-def fit_points(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """The rigid motion (4, 4) that brings points closest to others (Arun, Huang, Blostein 1987, IEEE PAMI 9:698)."""
-    u, _, vt = np.linalg.svd((moving - moving.mean(0)).T @ (fixed - fixed.mean(0)))
-    matrix = np.eye(4)
-    matrix[:3, :3] = vt.T @ np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
-    matrix[:3, 3] = fixed.mean(0) - matrix[:3, :3] @ moving.mean(0)
-    return matrix
-
-
 def _centred(pair: Pair) -> np.ndarray:
     """The motion that only lays the images' centres on each other."""
     matrix = np.eye(4)
@@ -295,51 +266,20 @@ def _centred(pair: Pair) -> np.ndarray:
     return matrix
 
 
-def _starts(
-    pair: Pair, landmarks: Landmarks | None, start: LinearTransform | None, seed: int, job: Job
-) -> tuple[np.ndarray, float]:
+def _starts(pair: Pair, start: LinearTransform | None, seed: int, job: Job) -> tuple[np.ndarray, float]:
     """Poses to begin with, best first, and the least overlap that an answer must have."""
     if start is not None:
         return start.matrix[None], 1e-3
-    measure = _measures(pair, landmarks, LATTICE, [seed])[0]
-    extents = [np.ptp(image.grid.corners(), axis=0) for image in (pair.fixed, pair.moving[0])]
-    reach = np.abs(extents[0] - extents[1]) / 2 + 0.3 * np.minimum(*extents)
-    axes = [np.arange(-np.ceil(r / SHIFT_MM), np.ceil(r / SHIFT_MM) + 1) * SHIFT_MM for r in reach]
-    shifts = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    turns, middle = spread_rotations(TURNS), pair.moving[0].grid.centre
-    poses = np.tile(np.eye(4), (len(turns), len(shifts), 1, 1))
-    poses[..., :3, :3] = turns[:, None]
-    poses[..., :3, 3] = (pair.fixed.grid.centre - turns @ middle)[:, None] + shifts
-    poses = poses.reshape(-1, 4, 4)
-    answers = [measure(chunk) for chunk in job.each(np.array_split(poses, max(len(poses) // 4000, 1)))]
-    nmi, overlap = (np.concatenate(a) for a in zip(*answers))
+    poses = lattice(pair.fixed.grid, pair.moving[0].grid)
+    nmi, overlap = scan_channels(pair.channels(LATTICE, seed), poses, job)
     least_overlap = LEAST_OVERLAP * overlap.max()
     nmi[overlap < least_overlap] = 0.0
-    return poses[_separate(pair, poses, nmi, LATTICE.survivors, SHIFT_MM)], least_overlap
+    return poses[separate(poses, nmi, LATTICE.survivors, SHIFT_MM, pair.centre)], least_overlap
 
 
-def _distances(some: np.ndarray, others: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Largest distance, over points, between where motions (..., 4, 4) take them, in mm."""
-    difference = some - others
-    moved = np.einsum("...ij,pj->...pi", difference[..., :3, :3], points) + difference[..., None, :3, 3]
-    return np.linalg.norm(moved, axis=-1).max(-1)
-
-
-def _separate(pair: Pair, poses: np.ndarray, scores: np.ndarray, count: int, distance_mm: float) -> np.ndarray:
-    """Indices of the best poses that are further than a distance from every better one, at 100 mm from the centre."""
-    points = pair.centre + LEVER_MM * np.concatenate([np.eye(3), -np.eye(3)])
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        if scores[index] <= 0 or len(kept) == count:
-            break
-        if not kept or _distances(poses[index], poses[kept], points).min() > distance_mm:
-            kept.append(int(index))
-    return np.array(kept, int)
-
-
-def _runner_up(pair: Pair, poses: np.ndarray, scores: np.ndarray) -> float:
+def _runner_up(poses: np.ndarray, scores: np.ndarray, centre: np.ndarray) -> float:
     """Gain over independence (NMI = 1) of the best pose that is clearly another one, as a share of the best one's."""
-    apart = _separate(pair, poses, scores, 2, 25.0)
+    apart = separate(poses, scores, 2, APART_MM, centre)
     return float((scores[apart[1]] - 1) / (scores[apart[0]] - 1)) if len(apart) == 2 and scores[apart[0]] > 1 else 0.0
 
 

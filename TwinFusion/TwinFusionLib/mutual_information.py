@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .sampling import BINS, CHUNKS, Channel, Samples, Target, interpolate, to_bins  # noqa: F401
+from .sampling import BINS, CHUNKS, Samples, Target, interpolate_at
 
 
 def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,28 +35,38 @@ def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tup
     return _nmi_of_poses(samples.points, samples.bins, onto.bins, to_voxels)
 
 
-def mutual_information_slope(samples: Samples, onto: Target, pose: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """NMI and overlap of one pose, and the derivative of the NMI by the pose's upper three rows, shape (3, 4)."""
-    to_voxels = (onto.ras_to_ijk @ pose)[:3]
-    values, slopes = interpolate(samples.points, onto.bins, to_voxels)
-    joint = _spline_histogram(values, samples.bins)
-    inside = joint.sum()
-    if inside == 0:
-        return 0.0, 0.0, np.zeros((3, 4))
-    nmi, weights = _nmi_and_weights(joint / inside)
-    sums = _weighted_slopes(values, slopes, samples.bins, samples.points, weights / inside)
-    return nmi, inside / len(samples.points), onto.ras_to_ijk[:3, :3].T @ sums
+def mutual_information_slope(
+    samples: Samples, onto: Target, poses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """NMI and overlap of many poses, as `mutual_information`, and their derivatives.
+
+    Returns
+    -------
+    nmi, overlap : array, shape (n,)
+    slopes : array, shape (n, 3, 4)
+        Derivative of the NMI by the upper three rows of each pose.
+    """
+    to_voxels = np.ascontiguousarray((onto.ras_to_ijk @ poses)[:, :3])
+    values, slopes = interpolate_at(samples.points, onto.bins, to_voxels)
+    joint = _spline_histograms(values, samples.bins)
+    inside = joint.sum((1, 2))
+    seen = np.maximum(inside, 1e-9)
+    nmi, weights = _nmi_and_weights(joint / seen[:, None, None])
+    sums = _weighted_slopes(values, slopes, samples.bins, samples.points, weights / seen[:, None, None])
+    return nmi, inside / len(samples.points), np.einsum("ab,nac->nbc", onto.ras_to_ijk[:3, :3], sums)
 
 
-def _nmi_and_weights(joint: np.ndarray) -> tuple[float, np.ndarray]:
-    """NMI of a joint distribution, and its derivative by each of the distribution's entries."""
-    rows, columns = joint.sum(1), joint.sum(0)
+def _nmi_and_weights(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """NMI (n,) of joint distributions (n, rows, columns), and its derivative by each of their entries."""
+    rows, columns = joint.sum(2), joint.sum(1)
     log_joint, log_columns = _log(joint), _log(columns)
-    both = -(joint * log_joint).sum()
-    each = -(rows * _log(rows)).sum() - (columns * log_columns).sum()
-    if both <= 0:
-        return 0.0, np.zeros_like(joint)
-    return float(each / both), (-log_columns * both + each * log_joint) / both**2
+    both = -(joint * log_joint).sum((1, 2))
+    each = -(rows * _log(rows)).sum(1) - (columns * log_columns).sum(1)
+    both_safe = np.maximum(both, 1e-9)
+    nmi = np.where(both > 0, each / both_safe, 0.0)
+    above, below = each[:, None, None], both_safe[:, None, None]
+    weights = (above * log_joint - below * log_columns[:, None, :]) / below**2
+    return nmi, np.where(both[:, None, None] > 0, weights, 0.0)
 
 
 def _log(values: np.ndarray) -> np.ndarray:
@@ -74,15 +84,16 @@ def _spline(fraction, weights):
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _spline_histogram(values, bins):
-    """Joint histogram, shape (BINS, BINS + 3); samples outside (negative values) are left out."""
-    parts = np.zeros((CHUNKS, BINS, BINS + 3))
-    count = values.shape[0]
-    for part in prange(CHUNKS):
+def _spline_histograms(values, bins):
+    """Joint histograms (poses, BINS, BINS + 3) of values (poses, n); those outside (negative) are left out."""
+    poses, count = values.shape
+    parts = np.zeros((CHUNKS, poses, BINS, BINS + 3))
+    for task in prange(CHUNKS * poses):
+        part, pose = task // poses, task % poses
         weights = np.empty(4)
-        joint = parts[part]
+        joint = parts[part, pose]
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
-            value = values[n]
+            value = values[pose, n]
             if value < 0:
                 continue
             low = np.uint64(value)
@@ -94,19 +105,20 @@ def _spline_histogram(values, bins):
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
 def _weighted_slopes(values, slopes, bins, points, weights):
-    """Sum over samples of (change of the measure per bin) * (slope of the target, 3) x (point, 1), shape (3, 4)."""
-    parts = np.zeros((CHUNKS, 3, 4))
-    count = values.shape[0]
-    for part in prange(CHUNKS):
-        total = parts[part]
+    """Sums (poses, 3, 4) of (change of the measure per bin) * (slope of the target, 3) x (point, 1)."""
+    poses, count = values.shape
+    parts = np.zeros((CHUNKS, poses, 3, 4))
+    for task in prange(CHUNKS * poses):
+        part, pose = task // poses, task % poses
+        total = parts[part, pose]
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
-            value = values[n]
+            value = values[pose, n]
             if value < 0:
                 continue
             low = np.uint64(value)
             fraction = value - low
             rest = 1 - fraction
-            row = weights[bins[n]]
+            row = weights[pose, bins[n]]
             force = (
                 -rest * rest / 2 * row[low]
                 + (-2 * fraction + 1.5 * fraction * fraction) * row[low + np.uint64(1)]
@@ -114,7 +126,7 @@ def _weighted_slopes(values, slopes, bins, points, weights):
                 + fraction * fraction / 2 * row[low + np.uint64(3)]
             )
             for axis in range(3):
-                push = force * slopes[n, axis]
+                push = force * slopes[pose, n, axis]
                 total[axis, 0] += push * points[n, 0]
                 total[axis, 1] += push * points[n, 1]
                 total[axis, 2] += push * points[n, 2]

@@ -11,7 +11,8 @@ from scipy import ndimage
 from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, MissingInput
 from TwinCore.transform import Transform
 
-from .linear import LinearResult, check_landmarks, register_linear
+from .landmarks import check_landmarks
+from .linear import LinearResult, register_linear
 from .presets import BY_PRESET, MOTIONS, Preset
 
 FOCUS_MARGIN_MM = 30.0

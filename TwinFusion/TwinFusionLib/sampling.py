@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit, prange
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-from TwinCore import Image, InvalidInput
-
-from .filters import at_resolution
+from TwinCore import Grid, Image, InvalidInput
 
 BINS = 32
 
 INTRINSIC_SIGMA_MM = {"PT": 3.0}
 """Blur that the modality itself brings, as a Gaussian's standard deviation: PET resolves about 7 mm (FWHM)."""
 
-CHUNKS = 16
+CHUNKS = 8
 """Samples are summed in this many parts, so that the answer does not depend on the number of threads."""
+
+DEEP_MM = 20.0
+LEAST_DEEP = 0.1
 
 _KNOT_SAMPLES = 200_000
 
@@ -37,74 +40,64 @@ class Target:
     bins: np.ndarray
     ras_to_ijk: np.ndarray
 
+    @classmethod
+    def of(cls, smooth: Image, image: Image, mask: np.ndarray | None) -> Target:
+        """Of a smoothed image; the mask is on the grid of the image that it was made from."""
+        bins = to_bins(smooth.array)
+        if mask is not None:
+            bins[~_nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))] = -1e4
+        return cls(bins, np.linalg.inv(smooth.grid.ijk_to_ras))
+
 
 @dataclass(frozen=True, eq=False)
-class Channel:
-    """A pair of images at one resolution: the binned moving image with its focus and mask, and what it is matched with.
+class Region:
+    """A part of space: voxels of a grid, not necessarily that of the image in which it is looked at."""
 
-    `focus` and `mask` are bool arrays on the grid of the full image, or None.
-    """
-
-    moving: Image
-    focus: np.ndarray | None
-    onto: Target
-    mask: np.ndarray | None = None
-    original: Image | None = None
+    mask: np.ndarray
+    grid: Grid
 
     @classmethod
-    def at_resolution(
-        cls,
-        fixed: Image,
-        moving: Image,
-        focus: np.ndarray | None,
-        sigma_mm: float,
-        fixed_mask: np.ndarray | None = None,
-        moving_mask: np.ndarray | None = None,
-    ) -> Channel:
-        """Smooth, thin and bin both images; masks and focus are on the grids of the images given."""
-        coarse = binned(fixed, sigma_mm)
-        onto = coarse.array
-        if fixed_mask is not None:
-            onto = np.where(_nearest(fixed_mask, fixed, coarse.grid.to_ras(_indices(coarse))), onto, np.float32(-1e4))
-        target = Target(np.ascontiguousarray(onto, np.float32), np.linalg.inv(coarse.grid.ijk_to_ras))
-        return cls(binned(moving, sigma_mm), focus, target, moving_mask, moving)
+    def whole(cls, grid: Grid) -> Region:
+        return cls(np.broadcast_to(True, grid.shape), grid)
 
-    def sample(self, count: int, seed: int) -> Samples:
-        """Draw voxels of the moving image at random, moved by up to half a voxel so that no grid can fit another.
+    @cached_property
+    def _inside(self) -> np.ndarray:
+        return np.flatnonzero(self.mask)
 
-        Half of them lie in the focus, where there is one; all of them in the mask.
-        """
-        rng = np.random.default_rng(seed)
-        image, original = self.moving, self.original or self.moving
-
-        def draw(region: np.ndarray | None, number: int) -> np.ndarray:
-            if region is None:
-                chosen = np.sort(rng.integers(0, image.grid.size, number))
-                ijk = np.stack(np.unravel_index(chosen, image.grid.shape)[::-1], -1)
-                inside = np.array(image.grid.shape[::-1]) - 1
-                return image.grid.to_ras(np.clip(ijk + rng.uniform(-0.5, 0.5, ijk.shape), 0, inside))
-            inside = np.flatnonzero(region)
-            chosen = np.sort(inside[rng.integers(0, inside.size, number)])
-            ijk = np.stack(np.unravel_index(chosen, original.grid.shape)[::-1], -1)
-            return original.grid.to_ras(ijk + rng.uniform(-0.5, 0.5, ijk.shape))
-
-        points = draw(self.mask, count if self.focus is None else count // 2)
-        if self.focus is not None:
-            focus = self.focus if self.mask is None else self.focus & self.mask
-            points = np.concatenate([draw(focus, count // 2), points])
-        values, _ = interpolate(points, image.array, np.linalg.inv(image.grid.ijk_to_ras)[:3])
-        inside = values >= 0
-        return Samples(points[inside], np.rint(values[inside]).astype(np.uint64))
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """RAS points (count, 3) in the order of memory, up to half a voxel off the grid: no grid can then fit another."""
+        chosen = np.sort(rng.integers(0, self._inside.size, count))
+        ijk = np.stack(np.unravel_index(self._inside[chosen], self.grid.shape)[::-1], -1)
+        last = np.array(self.grid.shape[::-1]) - 1
+        return self.grid.to_ras(np.clip(ijk + rng.uniform(-0.5, 0.5, ijk.shape), 0, last))
 
 
-def binned(image: Image, sigma_mm: float) -> Image:
-    """The image at a resolution (a Gaussian's standard deviation in mm; its own blur counts), in continuous bins."""
-    smooth = at_resolution(image, sigma_mm, INTRINSIC_SIGMA_MM.get(image.modality, 0.0))
-    return smooth.with_array(to_bins(smooth.array))
+def sample(image: Image, region: Region, focus: Region | None, count: int, seed: int) -> Samples:
+    """Look at an image at random points of a region, half of them in the focus where there is one."""
+    rng = np.random.default_rng(seed)
+    points = region.draw(count if focus is None else count // 2, rng)
+    if focus is not None:
+        points = np.concatenate([focus.draw(count // 2, rng), points])
+    values, _ = interpolate(points, image.array, np.linalg.inv(image.grid.ijk_to_ras)[:3])
+    return Samples(points, np.rint(to_bins(values, image.array)).astype(np.uint64))
 
 
-def to_bins(values: np.ndarray) -> np.ndarray:
+def depths(image: Image) -> Region | None:
+    """Where an image shows what lies more than 10 mm inside the body; None where that is hardly anything.
+
+    Skin and the edge of the field of view make the strongest edges of an image and the least trustworthy ones: what
+    a modality shows there differs between front and back, and pulls a match by tenths of a millimetre.
+    """
+    body = binary_fill_holes(image.array > image.array.mean())
+    depth = distance_transform_edt(np.pad(body, 1), sampling=image.grid.spacing[::-1])[1:-1, 1:-1, 1:-1]
+    deep = depth > DEEP_MM
+    return Region(deep, image.grid) if deep.sum() > LEAST_DEEP * body.sum() else None
+
+
+def to_bins(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
     """Intensities as continuous bins 0 to BINS - 1 that hold equally many voxels each, background apart.
+
+    The bins are those of the values themselves, or of others among which they are (an image of which they are samples).
 
     Equal counts make the measure the same for an MR in arbitrary units and for a PET whose hot spots span three
     decades. The background (below the image's mean, where the histogram peaks) gets the lowest eighth of the bins.
@@ -115,11 +108,12 @@ def to_bins(values: np.ndarray) -> np.ndarray:
         If the image is constant.
     """
     flat = np.ascontiguousarray(values, np.float32).ravel()
-    some = flat[:: max(flat.size // _KNOT_SAMPLES, 1)]
+    others = flat if among is None else np.asarray(among, np.float32).ravel()
+    some = others[:: max(others.size // _KNOT_SAMPLES, 1)]
     low, high = np.percentile(some, (0.1, 99.9))
     if not high > low:
-        some = flat
-        low, high = flat.min(), flat.max()
+        some = others
+        low, high = some.min(), some.max()
     if not high > low:
         raise InvalidInput("A constant image cannot be registered: it shows nothing that could be matched.")
     threshold = some.mean()
@@ -164,41 +158,67 @@ def _piecewise_linear(values, knots, position):
 
 
 def interpolate(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Trilinear values (n,) of a volume at RAS points, -1 outside, and their slopes (n, 3) per voxel along i, j, k."""
+    """`interpolate_at` through one map (3, 4): values (n,) and slopes (n, 3)."""
+    values, slopes = interpolate_at(points, volume, to_voxels[None])
+    return values[0], slopes[0]
+
+
+def interpolate_at(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Trilinear values of a volume at points seen through several maps, and their slopes.
+
+    Parameters
+    ----------
+    points : array, shape (n, 3)
+        RAS mm.
+    volume : array, shape (k, j, i)
+    to_voxels : array, shape (maps, 3, 4)
+        From RAS to the volume's i, j, k.
+
+    Returns
+    -------
+    values : array, shape (maps, n)
+        -1 outside.
+    slopes : array, shape (maps, n, 3)
+        Per voxel along i, j, k.
+    """
     return _interpolate(points, volume.ravel(), volume.shape, np.ascontiguousarray(to_voxels))
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _interpolate(points, volume, shape, m):
+def _interpolate(points, volume, shape, maps):
     """Indices are flat and unsigned: numba then leaves out the wrapping of negative ones."""
     depth, height, width = shape
     row, plane, one = np.uint64(width), np.uint64(width * height), np.uint64(1)
     count = points.shape[0]
-    values, slopes = np.empty(count, np.float32), np.empty((count, 3), np.float32)
-    for n in prange(count):
-        x, y, z = points[n, 0], points[n, 1], points[n, 2]
-        i = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
-        j = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
-        k = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
-        if i < 0 or j < 0 or k < 0 or i > width - 1 or j > height - 1 or k > depth - 1:
-            values[n] = -1.0
-            slopes[n, :] = 0.0
-            continue
-        i0, j0, k0 = min(int(i), width - 2), min(int(j), height - 2), min(int(k), depth - 2)
-        a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
-        at = np.uint64(k0) * plane + np.uint64(j0) * row + np.uint64(i0)
-        v000, v001 = volume[at], volume[at + one]
-        v010, v011 = volume[at + row], volume[at + row + one]
-        at += plane
-        v100, v101 = volume[at], volume[at + one]
-        v110, v111 = volume[at + row], volume[at + row + one]
-        r00, r01 = v000 + a * (v001 - v000), v010 + a * (v011 - v010)
-        r10, r11 = v100 + a * (v101 - v100), v110 + a * (v111 - v110)
-        near, far = r00 + b * (r01 - r00), r10 + b * (r11 - r10)
-        values[n] = near + c * (far - near)
-        along_near = (v001 - v000) + b * ((v011 - v010) - (v001 - v000))
-        along_far = (v101 - v100) + b * ((v111 - v110) - (v101 - v100))
-        slopes[n, 0] = along_near + c * (along_far - along_near)
-        slopes[n, 1] = (r01 - r00) + c * ((r11 - r10) - (r01 - r00))
-        slopes[n, 2] = far - near
-    return values, slopes
+    all_values = np.empty((maps.shape[0], count), np.float32)
+    all_slopes = np.empty((maps.shape[0], count, 3), np.float32)
+    for task in prange(CHUNKS * maps.shape[0]):
+        part, pose = task // maps.shape[0], task % maps.shape[0]
+        m, values, slopes = maps[pose], all_values[pose], all_slopes[pose]
+        for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
+            x, y, z = points[n, 0], points[n, 1], points[n, 2]
+            i = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+            j = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+            k = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+            if i < 0 or j < 0 or k < 0 or i > width - 1 or j > height - 1 or k > depth - 1:
+                values[n] = -1.0
+                slopes[n, :] = 0.0
+                continue
+            i0, j0, k0 = min(int(i), width - 2), min(int(j), height - 2), min(int(k), depth - 2)
+            a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
+            at = np.uint64(k0) * plane + np.uint64(j0) * row + np.uint64(i0)
+            v000, v001 = volume[at], volume[at + one]
+            v010, v011 = volume[at + row], volume[at + row + one]
+            at += plane
+            v100, v101 = volume[at], volume[at + one]
+            v110, v111 = volume[at + row], volume[at + row + one]
+            r00, r01 = v000 + a * (v001 - v000), v010 + a * (v011 - v010)
+            r10, r11 = v100 + a * (v101 - v100), v110 + a * (v111 - v110)
+            near, far = r00 + b * (r01 - r00), r10 + b * (r11 - r10)
+            along_near = (v001 - v000) + b * ((v011 - v010) - (v001 - v000))
+            along_far = (v101 - v100) + b * ((v111 - v110) - (v101 - v100))
+            values[n] = near + c * (far - near)
+            slopes[n, 0] = along_near + c * (along_far - along_near)
+            slopes[n, 1] = (r01 - r00) + c * ((r11 - r10) - (r01 - r00))
+            slopes[n, 2] = far - near
+    return all_values, all_slopes

@@ -1,0 +1,179 @@
+"""Rigid and affine registration: known moves recovered across contrasts, and the measure's own properties."""
+
+import numpy as np
+import pytest
+from phantoms import SHAPE, mean_error_mm, pair, rigid
+
+from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, LinearTransform, resample
+from TwinFusionLib.climb import climb
+from TwinFusionLib.filters import at_resolution
+from TwinFusionLib.landmarks import check_landmarks, fit_points
+from TwinFusionLib.linear import register_linear
+from TwinFusionLib.motion import along_steps, moved, spread_rotations
+from TwinFusionLib.mutual_information import mutual_information, mutual_information_slope
+from TwinFusionLib.sampling import BINS, Region, Target, sample, to_bins
+from TwinFusionLib.search import lattice, separate
+
+
+@pytest.mark.parametrize(
+    ("degrees", "axis", "shift"),
+    [
+        (8, (1, 2, 3), (12, -7, 20)),
+        (35, (1, 0, 0), (30, 25, -790)),
+        (90, (0, 1, 1), (-400, 60, 15)),
+        (170, (1, -1, 0.3), (20, -40, 30)),
+    ],
+)
+def test_recovers_a_known_move_across_contrasts_from_anywhere(degrees, axis, shift):
+    truth = rigid(degrees, axis, shift)
+    fixed, moving = pair(truth)
+    result = register_linear(fixed, [moving])
+    assert mean_error_mm(result.transform, truth, moving) < 1.0  # a quarter of a voxel, at the corners
+    assert result.nmi > result.nmi_before
+    assert result.runner_up < 0.8
+
+
+def test_recovers_a_known_affine_move():
+    stretch = np.eye(4)
+    stretch[:3, :3] = [[1.08, 0.05, 0], [0, 0.94, 0.04], [0.03, 0, 1.05]]
+    truth = LinearTransform(rigid(20, (1, 2, 3), (12, -7, 20)).matrix @ stretch)
+    density, moving = pair(rigid(0, (1, 0, 0), (0, 0, 0)))
+    fixed = resample(density, density.grid, truth)
+    result = register_linear(fixed, [moving], "affine")
+    assert mean_error_mm(result.transform, truth, moving) < 1.0
+    assert mean_error_mm(register_linear(fixed, [moving]).transform, truth, moving) > 3.0
+
+
+def test_is_the_same_every_time():
+    fixed, moving = pair(rigid(10, (1, 1, 0), (15, 0, 5)))
+    once, again = (register_linear(fixed, [moving]).transform for _ in range(2))
+    assert np.array_equal(once.matrix, again.matrix)
+
+
+def test_images_of_one_frame_move_together():
+    truth = rigid(12, (0, 0, 1), (10, 10, 10))
+    fixed, moving = pair(truth)
+    blank = moving.with_array(np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32), name="noise")
+    result = register_linear(fixed, [moving, blank])
+    assert mean_error_mm(result.transform, truth, moving) < 2.0
+
+
+def test_what_is_masked_out_does_not_count():
+    """A false half on either image misleads the search, unless it is masked out."""
+    truth = rigid(10, (0, 1, 1), (8, -6, 12))
+    fixed, moving = pair(truth)
+    kept = np.zeros(SHAPE, bool)
+    kept[:26] = True
+    noise = np.random.default_rng(5).permutation(moving.array.ravel()).reshape(SHAPE)
+    spoilt = moving.with_array(np.where(kept, moving.array, noise))
+    result = register_linear(fixed, [spoilt], moving_masks=[kept])
+    assert mean_error_mm(result.transform, truth, moving) < 2.0
+    ones = register_linear(moving, [fixed], fixed_mask=kept)
+    assert mean_error_mm(ones.transform, truth.inverse(), fixed) < 2.0
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [(np.zeros(SHAPE), "constant"), (np.random.default_rng(0).random((2, 52, 48)), "'flat'.*2 voxels")],
+)
+def test_an_image_that_cannot_be_registered_is_named(array, words):
+    fixed, _ = pair(rigid(0, (1, 0, 0), (0, 0, 0)))
+    with pytest.raises(InvalidInput, match=words):
+        register_linear(fixed, [Image(array, Grid.isotropic(array.shape, 4.0), "MR", name="flat")])
+
+
+def test_cancel_stops_it():
+    fixed, moving = pair(rigid(5, (1, 0, 0), (1, 2, 3)))
+    job = Job(lambda report: job.cancel() if report.fraction > 0.2 else None)
+    with pytest.raises(JobCancelled):
+        register_linear(fixed, [moving], job=job)
+
+
+def test_measure_is_one_without_dependence_and_near_two_with_complete_dependence():
+    grid = Grid.isotropic(SHAPE, 4.0)
+    rng = np.random.default_rng(1)
+    image, other = (Image(rng.integers(0, 8, SHAPE).astype(np.float32), grid, "MR") for _ in range(2))
+    on_the_grid = Region.whole(grid).draw(20000, rng)
+    on_the_grid = grid.to_ras(np.rint(grid.to_ijk(on_the_grid)))
+
+    def measure(onto: Image) -> float:
+        samples = sample(image, Region.whole(grid), None, 10, 0)
+        ijk = np.rint(grid.to_ijk(on_the_grid)).astype(int)
+        bins = np.rint(to_bins(image.array))[ijk[:, 2], ijk[:, 1], ijk[:, 0]].astype(np.uint64)
+        drawn = type(samples)(on_the_grid, bins)
+        return mutual_information(drawn, Target.of(onto, onto, None), np.eye(4)[None])[0][0]
+
+    assert measure(image) > 1.8  # less than 2: each sample is shared between two bins
+    assert measure(other) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_measure_s_slope_is_that_of_its_values():
+    """Against central differences along each number of a step; all samples stay inside, where the measure is smooth."""
+    truth = rigid(5, (1, 0, 2), (4, 3, -2))
+    fixed, moving = (at_resolution(image, 8.0) for image in pair(truth))
+    inside = np.zeros(moving.grid.shape, bool)
+    inside[4:-4, 4:-4, 4:-4] = True
+    samples = sample(moving, Region(inside, moving.grid), None, 30000, 0)
+    onto, centre = Target.of(fixed, fixed, None), moving.grid.centre
+    pose = rigid(2, (0, 1, 0), (3, -2, 1)).matrix @ truth.matrix
+    _, overlap, by_pose = mutual_information_slope(samples, onto, pose[None])
+    assert overlap == 1.0
+    slope = along_steps(pose[None], by_pose, centre, 12)[0]
+    steps = 0.1 * np.concatenate([np.eye(12), -np.eye(12)])
+    nmi = mutual_information_slope(samples, onto, moved(np.tile(pose, (24, 1, 1)), steps, centre))[0]
+    np.testing.assert_allclose(slope, (nmi[:12] - nmi[12:]) / 0.2, atol=0.01 * np.abs(slope).max())
+
+
+def test_climbing_reaches_the_top_of_a_hill_and_never_descends():
+    """The hill is a paraboloid over where three points are taken, whose top is known."""
+    top = rigid(25, (1, 2, 0), (9, -4, 6)).matrix
+    points = np.c_[100 * np.eye(3), np.ones(3)]
+
+    def slope(poses):
+        miss = points @ poses[:, :3].transpose(0, 2, 1) - points @ top[:3].T
+        return -(miss**2).sum((1, 2)), -2 * miss.transpose(0, 2, 1) @ points
+
+    starts = np.array([rigid(d, (0, 0, 1), (d, 0, 0)).matrix for d in (0, 30, -50)])
+    ends = climb(slope, starts, np.zeros(3), 6, 60, 20.0, Job())
+    assert (slope(ends)[0] >= slope(starts)[0]).all()
+    np.testing.assert_allclose(ends, np.tile(top, (3, 1, 1)), atol=0.02)
+
+
+def test_turns_are_spread_over_all_there_are():
+    turns = spread_rotations(1000)
+    np.testing.assert_allclose(turns[0], np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(turns @ turns.transpose(0, 2, 1), np.tile(np.eye(3), (1000, 1, 1)), atol=1e-12)
+    rng = np.random.default_rng(0)
+    others = [rigid(*(rng.uniform(0, 180), rng.standard_normal(3), (0, 0, 0))).matrix[:3, :3] for _ in range(200)]
+    traces = np.einsum("nij,mij->nm", turns, others)
+    nearest = np.degrees(np.arccos(np.clip((traces.max(0) - 1) / 2, -1, 1)))
+    assert nearest.max() < 25.0
+
+
+def test_poses_to_begin_with_cover_every_overlap_and_those_kept_lie_apart():
+    fixed, moving = Grid.isotropic(SHAPE, 4.0), Grid.isotropic((30, 30, 30), 4.0, (500, 0, -900))
+    poses = lattice(fixed, moving)
+    middles = poses[:, :3, :3] @ moving.centre + poses[:, :3, 3] - fixed.centre
+    assert np.abs(middles).max() < 0.5 * max(SHAPE) * 4.0 + 60.0
+    assert len(np.unique(middles.round(3), axis=0)) > 50
+    scores = np.random.default_rng(0).random(len(poses))
+    kept = separate(poses, scores, 20, 60.0, moving.centre)
+    assert len(kept) == 20
+    assert scores[kept[0]] == scores.max()
+    assert (np.diff(scores[kept]) <= 0).all()
+
+
+def test_landmarks_give_the_pose_that_brings_them_closest():
+    truth, rng = rigid(140, (1, 1, -1), (50, 60, -300)), np.random.default_rng(3)
+    points = rng.uniform(-60, 60, (6, 3))
+    np.testing.assert_allclose(fit_points(points, truth.push(points)), truth.matrix, atol=1e-9)
+    landmarks = check_landmarks(truth.push(points), points)
+    value, slope = landmarks.term(truth.matrix[None])
+    np.testing.assert_allclose(value, 0, atol=1e-12)
+    np.testing.assert_allclose(slope, 0, atol=1e-9)
+
+
+def test_bins_do_not_depend_on_the_unit():
+    values = np.random.default_rng(2).gamma(1.0, 1.0, 20000)
+    assert np.allclose(to_bins(values), to_bins(1e-4 * values), atol=1e-3)
+    assert to_bins(values).max() <= BINS - 1
