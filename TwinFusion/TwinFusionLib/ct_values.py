@@ -113,7 +113,7 @@ def field_of_view(image: Image) -> np.ndarray | None:
     corners = array[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     values, counts = np.unique(corners, return_counts=True)
     outside = np.zeros(array.shape, bool)
-    for value in values[counts >= 2].astype(float):
+    for value in values[counts >= max(2, 0.03 * corners.size)].astype(float):
         padding = _corner_filling(np.abs(array - value) < _ROUNDING)
         if padding is not None:
             outside |= _padding(padding, value, array)
@@ -123,14 +123,15 @@ def field_of_view(image: Image) -> np.ndarray | None:
 
 
 def _corner_filling(same: np.ndarray) -> np.ndarray | None:
-    """The parts of a mask that are three voxels wide and reach the sides of the volume; None if they are too small."""
-    if np.count_nonzero(same) < _LEAST_PADDING * same.size:
+    """The parts of a mask that are three voxels wide and reach a corner of a slice; None if they are too small."""
+    wide = np.zeros(same.shape, bool)
+    pairs = same[:, 2:] & same[:, 1:-1] & same[:, :-2]
+    wide[:, 1:-1, 1:-1] = pairs[:, :, 2:] & pairs[:, :, 1:-1] & pairs[:, :, :-2]
+    if np.count_nonzero(wide) < _LEAST_PADDING / 4 * same.size:
         return None
     labels, count = ndimage.label(same)
-    sides = np.concatenate([labels[:, [0, -1], :].ravel(), labels[:, :, [0, -1]].ravel()])
-    wide = np.unique(labels[ndimage.binary_erosion(same, np.ones((1, 3, 3), bool), border_value=1)])
     chosen = np.zeros(count + 1, bool)
-    chosen[np.intersect1d(sides, wide)] = True
+    chosen[np.intersect1d(np.unique(labels[wide]), np.unique(labels[:, [0, 0, -1, -1], [0, -1, 0, -1]]))] = True
     chosen[0] = False
     padding = chosen[labels]
     return padding if np.count_nonzero(padding) >= _LEAST_PADDING * same.size else None
@@ -172,4 +173,7 @@ def _is_round(seen: np.ndarray) -> bool:
 
 def _blurred_rim(outside: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Neighbours of the padding that resampling mixed with it: lower than any air."""
-    return ndimage.binary_dilation(outside, np.ones((3, 3, 3), bool), iterations=2) & (array < AIR_HU - 2 * _NEAR_HU)
+    low = (array < AIR_HU - 2 * _NEAR_HU) & ~outside
+    if low.any():  # dilation is slow, and what was not resampled has no such rim
+        low &= ndimage.binary_dilation(outside, np.ones((3, 3, 3), bool), iterations=2)
+    return low
