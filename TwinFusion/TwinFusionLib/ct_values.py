@@ -122,6 +122,18 @@ def field_of_view(image: Image) -> np.ndarray | None:
     return ~(outside | _blurred_rim(outside, array))
 
 
+def without_padding(image: Image) -> Image:
+    """A CT with -1000 HU outside its field of view; the image itself where that fills the grid."""
+    seen = field_of_view(image)
+    return image if seen is None else air_outside(image, seen)
+
+
+def air_outside(image: Image, seen: np.ndarray) -> Image:
+    """A CT with -1000 HU outside a mask."""
+    signed = image.array.dtype if image.array.dtype.kind in "if" else np.float32
+    return image.with_array(np.where(seen, image.array, AIR_HU).astype(signed))
+
+
 def _corner_filling(same: np.ndarray) -> np.ndarray | None:
     """The parts of a mask that are three voxels wide and reach a corner of a slice; None if they are too small."""
     wide = np.zeros(same.shape, bool)
