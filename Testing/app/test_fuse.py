@@ -267,7 +267,7 @@ def test_what_is_wrong_with_named_images_is_told(folder, names, modalities, word
 def still(monkeypatch):
     """Time points of a series that do not move, without any engine."""
 
-    def register(fixed, moving, preset, start, seed, job):
+    def register(fixed, moving, preset, start, seed, job, preparation):
         return Found(start, (start,), LinearResult(start, (start,), 1.2, 1.0, 0.9, 0.0, 0.0))
 
     monkeypatch.setattr(time_series, "register", register)

@@ -208,7 +208,7 @@ def test_a_series_is_held_still_and_brought_along(session, found, monkeypatch, t
     session.add_series(points, "dynamic PET")
     found["dynamic PET"] = (0, 0, 4)
 
-    def register(fixed, moving, preset, start, seed, job):
+    def register(fixed, moving, preset, start, seed, job, preparation):
         job.checkpoint()
         assert preset.name == "follow-up"
         assert fixed.time == 1.0

@@ -9,9 +9,10 @@ from phantoms import mean_error_mm, pair, rigid
 
 from TwinCore import Grid, GridTransform, Image, InvalidInput, MissingInput
 from TwinFusionLib import registration
+from TwinFusionLib.attention import Attention
 from TwinFusionLib.linear import LinearResult
 from TwinFusionLib.presets import find_preset
-from TwinFusionLib.registration import Attention, check_pair, check_together, register, settle
+from TwinFusionLib.registration import check_pair, check_together, register, settle
 from TwinFusionLib.time_series import register_series
 
 GRID = Grid.isotropic((8, 9, 10), 4.0)

@@ -15,7 +15,7 @@ def stand_in_register(shifts: dict) -> callable:
     """
     shifts["asked"] = []
 
-    def register(fixed, moving, preset, attention, landmarks, seed, job):
+    def register(fixed, moving, preset, attention, landmarks, seed, job, preparation):
         shifts["asked"].append((fixed.name, [m.name for m in moving], preset, landmarks))
         job.checkpoint()
         shift = np.array(shifts.get(moving[0].name, (0, 0, 0)), float)

@@ -9,7 +9,9 @@ import numpy as np
 from TwinCore import Grid, Image, InvalidInput, Job, resample
 from TwinCore.transform import Transform
 
-FILL = {"CT": -1000.0}
+from .ct_values import AIR_HU, without_padding
+
+FILL = {"CT": AIR_HU}
 """Value outside an image's field of view: air for CT, nothing for the others."""
 
 MOST_VOXELS = 2**30
@@ -72,6 +74,11 @@ def region_grid(grid: Grid, region_ras_mm: Sequence[Sequence[float]] | None) -> 
 
 def fuse(images: Sequence[Image], moves: Mapping[str, Transform], grid: Grid, job: Job) -> list[Image]:
     """Every image on a grid of the reference frame, through its move where it has one."""
-    return [
-        resample(image, grid, moves.get(image.name), fill=FILL.get(image.modality, 0.0)) for image in job.each(images)
-    ]
+    return [onto_grid(image, grid, moves.get(image.name)) for image in job.each(images)]
+
+
+def onto_grid(image: Image, grid: Grid, move: Transform | None = None) -> Image:
+    """An image on a grid, with `FILL` beyond its own grid and, in a CT, where the scanner did not see within it."""
+    if image.modality == "CT":
+        image = without_padding(image)  # before it is resampled, or it would be mixed with the air beside it
+    return resample(image, grid, move, fill=FILL.get(image.modality, 0.0))

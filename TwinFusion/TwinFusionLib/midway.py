@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import expm, logm
 
-from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, resample
+from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform
 
-from .fused import FILL
+from .fused import onto_grid
 from .linear import LinearResult, register_linear
 
 
@@ -80,7 +80,7 @@ def midway(
     moves = half, half.inverse()
     with resampling:
         grid = common_grid(first.grid, second.grid, moves, spacing_mm)
-        images = [resample(i, grid, m, fill=FILL.get(i.modality, 0.0)) for i, m in zip((first, second), moves)]
+        images = [onto_grid(image, grid, move) for image, move in zip((first, second), moves)]
     corners = first.grid.corners()
     gap = np.linalg.norm(back.transform.push(forth.transform.push(corners)) - corners, axis=1).max()
     return Midway(images[0], images[1], moves, forth, back, float(gap))

@@ -10,11 +10,12 @@ import numpy as np
 from TwinCore import Grid, Image, Job, Quantity, Table
 from TwinCore.transform import Transform
 
+from .attention import Attention
 from .groups import Link
 from .presets import Preset
 from .quality import Quality, assess
 from .quality_fields import uncertainty_map
-from .registration import Attention, Found, Landmarks
+from .registration import Found, Landmarks
 from .verdict import Verdict, judge
 
 GRADES = ("good", "check", "failed")
@@ -51,6 +52,8 @@ class Registration:
         The figures that the verdict is on.
     verdict : Verdict
         On this registration and those that it rests on.
+    notes : tuple of str
+        What was done to the images before they were compared.
     """
 
     link: Link
@@ -60,6 +63,7 @@ class Registration:
     repeats: tuple[Transform, ...]
     quality: Quality
     verdict: Verdict
+    notes: tuple[str, ...] = ()
 
     @property
     def frame(self) -> str:
@@ -169,6 +173,7 @@ def registration_table(registrations: Sequence[Registration]) -> Table:
         "way": [r.way for r in registrations],
         "verdict": [r.verdict.grade for r in registrations],
         "reasons": ["; ".join(r.verdict.reasons) for r in registrations],
+        "prepared": ["; ".join(r.notes) for r in registrations],
         "failure_probability": [r.verdict.probability for r in registrations],
         **{name: [getattr(r.quality, name) for r in registrations] for name in FIGURES},
     }

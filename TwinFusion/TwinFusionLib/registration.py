@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
-from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, MissingInput
+from TwinCore import Image, InvalidInput, Job, LinearTransform, MissingInput
 from TwinCore.transform import Transform
 
+from .attention import Attention
 from .landmarks import check_landmarks
 from .linear import LinearResult, register_linear
+from .prepared import Preparation
 from .presets import BY_PRESET, MOTIONS, Preset
 
-FOCUS_MARGIN_MM = 30.0
 THINNEST = 4
 
-Masks = Mapping[str, np.ndarray]
 Landmarks = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, eq=False)
-class Attention:
-    """Where images are looked at, by their names, as masks on their grids.
-
-    Parameters
-    ----------
-    focus : mapping of str to bool array
-        What matters most: the match is weighed towards it and its surroundings within 30 mm.
-    inside, outside : mapping of str to bool array
-        Only what is inside is compared, and nothing of what is outside.
-    """
-
-    focus: Masks = field(default_factory=dict)
-    inside: Masks = field(default_factory=dict)
-    outside: Masks = field(default_factory=dict)
-
-    def mask(self, image: Image) -> np.ndarray | None:
-        """The voxels of an image that are compared; None for all."""
-        inside, outside = self.inside.get(image.name), self.outside.get(image.name)
-        if inside is None:
-            return None if outside is None else ~outside
-        return inside if outside is None else inside & ~outside
-
-    def weight(self, image: Image) -> np.ndarray | None:
-        """The voxels of an image that matter most, with their surroundings; None for none in particular."""
-        focus = self.focus.get(image.name)
-        return None if focus is None else surroundings(focus, image.grid)
-
-    def check(self, image: Image) -> None:
-        """Raise `InvalidInput`, naming the image, if a mask of it is not on its grid or leaves nothing."""
-        for masks, what in ((self.focus, "focus"), (self.inside, "mask inside"), (self.outside, "mask outside")):
-            mask = masks.get(image.name)
-            if mask is not None and (mask.shape != image.grid.shape or not mask.any()):
-                wrong = "has no voxel set" if mask.shape == image.grid.shape else f"is of shape {mask.shape}"
-                raise InvalidInput(
-                    f"Image {image.name!r}: its {what} {wrong}; it must be on the image's grid and not empty."
-                )
-        left = self.mask(image)
-        if left is not None and not left.any():
-            raise InvalidInput(f"Image {image.name!r}: its masks inside and outside leave no voxel to compare.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +120,12 @@ def register(
     start: LinearTransform | None = None,
     seed: int = 0,
     job: Job | None = None,
+    preparation: Preparation | None = None,
 ) -> Found:
     """Register images of one frame onto a fixed image.
+
+    What is compared are the images harmonised as the preset says, within what the scanners saw; those given stay as
+    they are.
 
     >>> found = register(ct, [mr], choose_preset(ct, [mr]))          # doctest: +SKIP
     >>> resample(mr, ct.grid, found.transform)                       # doctest: +SKIP
@@ -182,17 +143,21 @@ def register(
         Where to begin; all poses are tried without it.
     seed : int
     job : Job, optional
+    preparation : Preparation, optional
+        What was harmonised for other registrations already.
 
     Raises
     ------
     InvalidInput, MissingInput
-        As `check_pair`.
+        As `check_pair`; or if the masks leave nothing of what the scanner saw.
     """
-    job, attention = job or Job(), attention or Attention()
+    job, attention, preparation = job or Job(), attention or Attention(), preparation or Preparation()
     check_pair(fixed, moving, preset, attention, landmarks)
     deforms = preset.motion == "deformable"
     rest = {"deformation": 3.0} if deforms else {}
-    first, *second = job.split(alignment=1, **rest)
+    before, first, *second = job.split(preparation=0.3, alignment=1, **rest)
+    with before:
+        (fixed, *moving), attention = preparation.compared([fixed, *moving], preset, attention, before)
     fixed_mask, moving_masks = attention.mask(fixed), [attention.mask(image) for image in moving]
     with first:
         linear = register_linear(
@@ -224,8 +189,3 @@ def register(
         )
     repeats = tuple(repeat.then(bent.transform) for repeat in linear.repeats)
     return Found(linear.transform.then(bent.transform), repeats, linear)
-
-
-def surroundings(mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """A mask widened by the focus margin."""
-    return ndimage.distance_transform_edt(~mask, sampling=grid.spacing[::-1]) <= FOCUS_MARGIN_MM

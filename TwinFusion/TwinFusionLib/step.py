@@ -12,11 +12,13 @@ from TwinCore import Image, InvalidInput, Job, MissingInput
 from TwinCore.parameter import complete
 from TwinCore.transform import Transform
 
+from .attention import Attention
 from .fused import fuse, fused_grid
 from .groups import Link, links
 from .outcome import Registration, fusion_results, registration_table
+from .prepared import Preparation
 from .presets import BY_MODALITY, BY_PRESET, Preset, choose_preset, find_preset, fusion_parameters
-from .registration import Attention, Landmarks, check_pair, check_together, register, settle
+from .registration import Landmarks, check_pair, check_together, register, settle
 from .time_series import FusedSeries, fuse_series, most_telling
 
 if TYPE_CHECKING:
@@ -166,10 +168,11 @@ class FusionStep:
         grid = fused_grid(inputs.reference.grid, self.region_ras_mm, self.spacing_mm)
         registering, holding, fusing = job.split(registration=9, series=9 if inputs.series else 0, resampling=1)
         done: dict[str, Registration] = {}
+        preparation = Preparation()
         with registering:
             parts = registering.split(**{link.frame: 1.0 for link, _ in plan}) if plan else []
             for (link, preset), part in zip(plan, parts):
-                done[link.frame] = self._register(link, preset, done.get(link.onto), part)
+                done[link.frame] = self._register(link, preset, done.get(link.onto), preparation, part)
         moves = {name: r.transform for r in done.values() for name in r.images}
         with holding:
             parts = holding.split(**{name: len(s) for name, s in inputs.series.items()}) if inputs.series else []
@@ -229,18 +232,29 @@ class FusionStep:
         return settle(preset, chosen["motion"], self.stiffness, self.finest_mm)
 
     def _steadying(self, series: Sequence[Image]) -> Preset:
-        """How the time points of a series are held still: as is usual for images of one kind, unless they may bend."""
-        motion = self.motion if self.motion != BY_PRESET else "rigid"
-        return settle(choose_preset(series[0], series[:1]), motion, self.stiffness, self.finest_mm)
+        """How the time points of a series are held still: as is usual for images of one kind, unless they may bend.
 
-    def _register(self, link: Link, preset: Preset, onto: Registration | None, job: Job) -> Registration:
+        They share their bias field and their way of making speckle, so none of it is taken out.
+        """
+        motion = self.motion if self.motion != BY_PRESET else "rigid"
+        preset = settle(choose_preset(series[0], series[:1]), motion, self.stiffness, self.finest_mm)
+        return replace(preset, prepare=())
+
+    def _register(
+        self, link: Link, preset: Preset, onto: Registration | None, preparation: Preparation, job: Job
+    ) -> Registration:
         with job:
-            landmarks = self._choice(link).landmarks
+            landmarks, seed = self._choice(link).landmarks, int(self.seed)
             attention = self._attention()
-            found = register(link.fixed, link.moving, preset, attention, landmarks, seed=self.seed, job=job)
-            registration = Registration.judged(
-                link, preset, found, onto, attention, landmarks, seed=int(self.seed), job=job
+            found = register(
+                link.fixed, link.moving, preset, attention, landmarks, seed=seed, job=job, preparation=preparation
             )
+            # judged on the images' own values, as the verdict was calibrated; a CT only where and as the scanner saw it
+            (fixed, *moving), attention = preparation.compared(
+                [link.fixed, *link.moving], replace(preset, prepare=()), attention, job
+            )
+            judged = replace(link, fixed=fixed, moving=tuple(moving))
+            registration = Registration.judged(judged, preset, found, onto, attention, landmarks, seed, job)
         if registration.verdict.grade != "good":
             job.warn(f"Registration of {link.frame}: {registration.verdict}.")
-        return registration
+        return replace(registration, link=link, notes=preparation.notes([link.fixed, *link.moving]))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, Table, resample
+from TwinCore import Grid, Image, InvalidInput, Job, LinearTransform, Table
 from TwinCore.transform import Transform
 
-from .fused import FILL
+from .fused import onto_grid
+from .prepared import Preparation
 from .presets import Preset
 from .registration import Found, register
 
@@ -71,7 +72,7 @@ def fuse_series(
         images = []
         for image, own in resampling.each(list(zip(series, found))):
             whole = own.transform if move is None else own.transform.then(move)
-            images.append(resample(image, grid, whole, fill=FILL.get(image.modality, 0.0)))
+            images.append(onto_grid(image, grid, whole))
     return FusedSeries(name, tuple(images), motion_table(name, series, found))
 
 
@@ -134,13 +135,16 @@ def register_series(
         raise InvalidInput(f"A series of {len(series)} time points has no time point {first}: they count from 0.")
     found: dict[int, Found] = {}
     order = [first, *range(first + 1, len(series)), *reversed(range(first))]
+    preparation = Preparation()
     parts = (job or Job()).split(**{f"time_point_{n}": 4.0 if n == first else 1.0 for n in order})
     for n, part in zip(order, parts):
         if n != first:
             start = found[n - 1 if n > first else n + 1].linear.transform
         with part:
             try:
-                found[n] = register(fixed, [series[n]], preset, start=start, seed=seed, job=part)
+                found[n] = register(
+                    fixed, [series[n]], preset, start=start, seed=seed, job=part, preparation=preparation
+                )
             except InvalidInput as error:
                 raise InvalidInput(f"Time point {n}: {error}") from error
     return [found[n] for n in range(len(series))]
