@@ -6,7 +6,7 @@ fixed image, and the inverse of this map is computed point by point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,19 +40,21 @@ class KnownMove:
     Parameters
     ----------
     fixed, moving : Image
+    way : Transform
+        The move of the fixed image into the frame of the moving one.
     points, there : array, shape (n, 3)
         Points of the brain in the fixed image, and where the moving image shows them; RAS mm.
     """
 
     fixed: Image
     moving: Image
+    way: Transform
     points: np.ndarray
     there: np.ndarray
 
-    def error_mm(self, transform: Transform) -> tuple[float, float]:
-        """Mean and largest distance between where a move of the moving image has the points and where they are."""
-        off = np.linalg.norm(transform.pull(self.points) - self.there, axis=1)
-        return float(off.mean()), float(off.max())
+    def errors_mm(self, pull: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Distances between where a registration finds the points in the moving image and where they are."""
+        return np.linalg.norm(pull(self.points) - self.there, axis=1)
 
 
 def tissue_maps(thinning: int = 1) -> dict[str, Image]:
@@ -81,7 +83,7 @@ def known_move(maps: Mapping[str, Image], kind: str, contrast: str, seed: int, t
     fixed = thinned(painted(maps, "T1", noises[0]), thinning)
     moving = thinned(painted(moved, contrast, noises[1]), thinning)
     points = maps["brain"].grid.to_ras(np.argwhere(maps["brain"].array > 0.5)[::EVERY_NTH_VOXEL, ::-1])
-    return KnownMove(fixed, moving, points, whither(way, points))
+    return KnownMove(fixed, moving, way, points, whither(way, points))
 
 
 def whither(way: Transform, points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,225 @@
+"""How often registration finds home from random starts, beside its peers: `make bench`.
+
+    python capture.py                       # 100 starts of ours and 20 of each peer for each pair and angle
+    python capture.py --starts 10 --peer-starts 0 --pairs "T1-T2"
+
+The moving image's frame is moved by a random rigid move up to an angle and 80 mm, as if the scanner had put it there.
+A start is a success if the mean error over the body is under 2 mm, or under one voxel with PET.
+Patients' images are looked for in DIGITALTWIN_DATA; MNI152 comes with nilearn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Testing/support"))
+
+from known_moves import known_move, thinned, tissue_maps  # noqa: E402
+from registration_tools import (  # noqa: E402
+    ALL_POSES,
+    BODY_WINDOW,
+    HEAD_WINDOW,
+    SAME_START,
+    THREADS,
+    Method,
+    peers,
+    print_table,
+    run,
+    write,
+)
+
+from TwinCore import Image  # noqa: E402
+from TwinCore.volume_file import read_volume  # noqa: E402
+
+ANGLES_DEG = (60.0, 90.0)
+SHIFT_MM = 80.0
+SUCCESS_MM = 2.0
+SEEDS = (1, 2, 3)
+SARCOMAS = ("STS_002", "STS_008", "STS_025")
+BODY_POINTS = 3000
+IDENTITY = np.eye(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Two images and what is known of them.
+
+    Parameters
+    ----------
+    name : str
+    job : dict
+        For the runner.
+    centre : array, shape (3,)
+        Of the moving image; RAS mm.
+    body : array, shape (n, 3)
+        Points of the moving image where it shows something; RAS mm.
+    home : array, shape (4, 4)
+        The true move of the moving image onto the fixed one.
+    limit_mm : float
+        Mean error below which a start is a success.
+    """
+
+    name: str
+    job: dict
+    centre: np.ndarray
+    body: np.ndarray
+    home: np.ndarray
+    limit_mm: float
+
+    def error_mm(self, pull, move=IDENTITY) -> float:
+        """Mean error over the body of an answer to the image whose frame was moved."""
+        off = np.linalg.inv(pull) @ move - self.home
+        return float(np.linalg.norm(self.body @ off[:3, :3].T + off[:3, 3], axis=1).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    degrees: float
+    shift_mm: float
+    move: np.ndarray
+
+
+def subject(name: str, fixed: Image, moving: Image, folder: Path, home=IDENTITY, window=HEAD_WINDOW) -> Subject:
+    """A subject whose files are written into a folder."""
+    shown = np.argwhere(moving.array > moving.array.mean())[:, ::-1]
+    job = {
+        "fixed": write(fixed, folder / f"{name}_fixed.nii"),
+        "moving": write(moving, folder / f"{name}_moving.nii"),
+        "modalities": [fixed.modality, moving.modality],
+        "motion": "rigid",
+        "window": window,
+        "far": True,
+    }
+    limit = float(fixed.grid.spacing.max()) if fixed.modality == "PT" else SUCCESS_MM
+    body = moving.grid.to_ras(shown[:: max(len(shown) // BODY_POINTS, 1)])
+    return Subject(name, job, moving.grid.centre, body, home, limit)
+
+
+def pairs(
+    names: Sequence[str], folder: Path, data: Path, methods: Sequence[Method]
+) -> Iterator[tuple[str, list[Subject]]]:
+    """The pairs asked for, each with its subjects, among which starts take turns."""
+    maps = tissue_maps() if {"T1-T2", "T1-CT"} & set(names) else {}
+    if "T1-T2" in names:
+        cases = [known_move(maps, "rigid", "T2-like", seed, thinning=2) for seed in SEEDS]
+        homes = [np.linalg.inv(case.way.matrix) for case in cases]
+        yield (
+            "T1-T2",
+            [subject(f"T1-T2_{n}", c.fixed, c.moving, folder, h) for n, (c, h) in enumerate(zip(cases, homes))],
+        )
+    atlas = data / "brain_ct/ct_brain_atlas_1mm.nii.gz"
+    if "T1-CT" in names and atlas.is_file():
+        fixed = known_move(maps, "rigid", "T1", 1, thinning=2).fixed
+        moving = thinned(read_volume(atlas, "CT"), 2)
+        yield (
+            "T1-CT",
+            [settled(subject("T1-CT", fixed, moving.with_array(moving.array.astype(np.float32)), folder), methods)],
+        )
+    for name, modality, file in (("MR-PET", "PT", "PET_image"), ("MR-CT", "CT", "CT_image")):
+        found = [patient for patient in SARCOMAS if (data / "sts_petctmr" / patient).is_dir()]
+        if name in names and found:
+            yield name, [sarcoma(data / "sts_petctmr" / patient, name, modality, file, folder) for patient in found]
+
+
+def sarcoma(patient: Path, name: str, modality: str, file: str, folder: Path) -> Subject:
+    """Two images of one patient, brought together by those who published them."""
+    fixed = read_volume(patient / f"{file}.nii.gz", modality, "g/mL" if modality == "PT" else None)
+    moving = read_volume(patient / "MR_T1_image.nii.gz", "MR")
+    return subject(f"{patient.name} {name}", fixed, moving, folder, window=BODY_WINDOW)
+
+
+def settled(unknown: Subject, methods: Sequence[Method]) -> Subject:
+    """A subject without a published truth, with the pose that is nearest to those that all methods find from nearby."""
+    found = {}
+    for method in (SAME_START, *methods):
+        answer = run(method, [unknown.job])[0]
+        if "error" not in answer:
+            found[method.label] = np.array(answer["pull"])
+    subjects = {label: replace(unknown, home=np.linalg.inv(pull)) for label, pull in found.items()}
+    distances = {label: [s.error_mm(pull) for pull in found.values()] for label, s in subjects.items()}
+    best = min(distances, key=lambda label: statistics.median(distances[label]))
+    told = ", ".join(f"{label} {distance:.2f} mm" for label, distance in zip(found, distances[best]))
+    print(f"{unknown.name}: home is where {best} ends from centre on centre; from there: {told}\n", flush=True)
+    return subjects[best]
+
+
+def starts(subjects: Sequence[Subject], count: int, most_degrees: float) -> list[tuple[Subject, Start]]:
+    """Random starts of subjects by turns, always the same."""
+    rng = np.random.default_rng(int(most_degrees))
+    chosen = []
+    for n in range(count):
+        some = subjects[n % len(subjects)]
+        axis, way = (v / np.linalg.norm(v) for v in rng.standard_normal((2, 3)))
+        degrees, shift = rng.uniform(0, most_degrees), rng.uniform(0, SHIFT_MM)
+        move = np.eye(4)
+        move[:3, :3] = Rotation.from_rotvec(np.deg2rad(degrees) * axis).as_matrix()
+        move[:3, 3] = some.centre + shift * way - move[:3, :3] @ some.centre
+        chosen.append((some, Start(degrees, shift, move)))
+    return chosen
+
+
+def rate(method: Method, chosen: Sequence[tuple[Subject, Start]]) -> tuple[list[str], list[str]]:
+    """A method's cells of the table, and a line for each of its failures."""
+    answers = run(
+        method, [some.job | {"move": start.move.tolist(), "seed": n} for n, (some, start) in enumerate(chosen)]
+    )
+    failures, far = [], []
+    for n, ((some, start), answer) in enumerate(zip(chosen, answers)):
+        error = np.inf if "error" in answer else some.error_mm(np.array(answer["pull"]), start.move)
+        if error >= some.limit_mm:
+            far.append(error)
+            what = answer.get("error", f"{error:.1f} mm off")
+            failures.append(
+                f"{method.label}, {some.name}, start {n}: {start.degrees:.0f} degrees, {start.shift_mm:.0f} mm: {what}"
+            )
+    success = len(chosen) - len(failures)
+    seconds = [answer["cpu_s"] / THREADS for answer in answers if "error" not in answer]
+    silent = sum(np.isfinite(far))
+    return [
+        f"{success} of {len(chosen)}, {success / len(chosen):.0%}",
+        f"{silent}" + (f", {min(far):.0f} to {max(e for e in far if np.isfinite(e)):.0f} mm off" if silent else ""),
+        f"{statistics.median(seconds):.1f}" if seconds else "-",
+    ], failures
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--starts", type=int, default=100, help="of ours, for each pair and angle")
+    options.add_argument("--peer-starts", type=int, default=20, help="of each peer, the first ones of ours")
+    options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-PET", "MR-CT"])
+    options.add_argument("--angles", nargs="+", type=float, default=ANGLES_DEG)
+    options.add_argument("--quick", action="store_true", help="ten starts of ours, two of each peer")
+    args = options.parse_args()
+    counts = (10, 2) if args.quick else (args.starts, args.peer_starts)
+    data = Path(os.environ.get("DIGITALTWIN_DATA", ROOT / "../shared/data")).resolve()
+    if not data.is_dir():
+        print(f"No patients' images in {data} (DIGITALTWIN_DATA): only MNI152 is used.\n")
+    others = peers() if counts[1] else ()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, subjects in pairs(args.pairs, Path(folder), data, others):
+            for angle in args.angles:
+                print(f"## {name}, up to {angle:.0f} degrees and {SHIFT_MM:.0f} mm\n", flush=True)
+                lines, failures = [], []
+                for method in (ALL_POSES, *others):
+                    chosen = starts(subjects, counts[method.is_peer], angle)
+                    cells, failed = rate(method, chosen)
+                    lines.append([method.label, *cells])
+                    failures += failed
+                header = ["method", "success", "wrong answers given as right", f"s of the processor / {THREADS}"]
+                print_table(header, lines)
+                print("\n".join([*failures, ""]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
