@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_LIST := Testing/benchmarks/peers.txt
 OUT ?= output/demo
 
 .PHONY: demo test lint bench cmake-lists icons clean
@@ -21,7 +23,11 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The peers' own environment is made where it can be; without it the benchmarks measure ours alone.
 bench: $(STAMP)
+	@test $(PEERS)/.installed -nt $(PEERS_LIST) || \
+		{ $(BIN)/python -m venv $(PEERS) && $(PEERS)/bin/python -m pip install --quiet -r $(PEERS_LIST) && \
+		touch $(PEERS)/.installed; } || { rm -rf $(PEERS); echo "Peers are left out: $(PEERS) could not be made."; }
 	@for script in Testing/benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 cmake-lists: $(STAMP)
@@ -38,5 +44,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
