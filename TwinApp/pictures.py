@@ -33,6 +33,8 @@ GAMMA = 0.8  # lifts the dark muscles and fat-suppressed tissue of an MR
 CT_WINDOW_HU = (-160.0, 240.0)
 NEAR_TARGET_MM = 10.0
 CHEQUER_MM = 20
+EDGES, EDGE_SIGMA_MM = "#ffd23f", 2.0
+EDGE_STEEPNESS = 0.03  # of the range of greys, a millimetre
 FIELD_MARGIN_MM = 35.0
 STYLE = {
     **matplotlib.rcParamsDefault,
@@ -64,8 +66,9 @@ class Picture:
 def pair_planes(fixed: Placed, moving: Placed, grid: Grid) -> Picture:
     """Two images over each other in three planes through the middle of what both show, to judge a registration by eye.
 
-    Above a chequerboard: lines must go on from square to square. Below a blend, the fixed image in green and the moving
-    one in magenta: what both show alike is grey.
+    Above a chequerboard: lines must go on from square to square. In the middle the edges of the fixed image over the
+    moving one: they must lie on its own. Below a blend, the fixed image in green and the moving one in magenta: what
+    both show alike is grey.
 
     Parameters
     ----------
@@ -76,19 +79,36 @@ def pair_planes(fixed: Placed, moving: Placed, grid: Grid) -> Picture:
     box = common_view(fixed, moving, grid)
     planes = view_planes(box, box.mean(0))
     with matplotlib.rc_context(STYLE):
-        figure, rows = _panels([planes, planes], 0.06)
-        for one, other, plane, above, below in zip(_greys(planes, fixed), _greys(planes, moving), planes, *rows):
+        figure, rows = _panels([planes, planes, planes], 0.06)
+        greys = _greys(planes, fixed), _greys(planes, moving)
+        for one, other, plane, above, middle, below in zip(*greys, planes, *rows):
             squares = np.where(_chequers(one.shape), one, other)
             above.imshow(squares, cmap="gray", vmin=0, vmax=1, extent=_extent(plane), interpolation="nearest")
+            middle.imshow(other, cmap="gray", vmin=0, vmax=1, extent=_extent(plane), interpolation="bicubic")
+            _draw_edges(middle, one, np.isfinite(plane.sample(fixed)))
             below.imshow(np.stack([other, one, other], -1), extent=_extent(plane), interpolation="bilinear")
-            _frame(above, plane)
-            _frame(below, plane)
-        _scale_bar(figure, rows[1][0])
+            for axis in (above, middle, below):
+                _frame(axis, plane)
+        _scale_bar(figure, rows[-1][0])
         png = _png(figure)
     names = plain(fixed.image.name), plain(moving.image.name)
-    alt = f"Axial, coronal and sagittal plane: chequerboard and blend of {names[0]} and {names[1]}."
-    legend = (Key("#00d000", "fill", names[0]), Key("#d000d0", "fill", names[1]))
-    return Picture(png, alt, legend)
+    alt = f"Axial, coronal and sagittal plane: chequerboard, edges and blend of {names[0]} and {names[1]}."
+    edges = Key(EDGES, "solid", f"edges of {names[0]}")
+    return Picture(png, alt, (edges, Key("#00d000", "fill", names[0]), Key("#d000d0", "fill", names[1])))
+
+
+def _draw_edges(axis: Axes, grey: np.ndarray, seen: np.ndarray) -> None:
+    """Lines where a picture changes fastest (Marr & Hildreth 1980, Proc R Soc Lond B 207:187), and steeply."""
+    if min(grey.shape) < 2:
+        return
+    slope = ndimage.gaussian_gradient_magnitude(grey, EDGE_SIGMA_MM)
+    change = ndimage.gaussian_laplace(grey, EDGE_SIGMA_MM)
+    near_end = ndimage.binary_dilation(~seen, iterations=round(3 * EDGE_SIGMA_MM))
+    steep = (slope > EDGE_STEEPNESS) & ~near_end
+    if not (steep & (change > 0)).any() or not (steep & (change < 0)).any():
+        return
+    x, y = (np.arange(n) + 0.5 for n in grey.shape[::-1])
+    axis.contour(x, y, np.ma.array(change, mask=~steep), levels=[0.0], colors=[EDGES], linewidths=0.7)
 
 
 def _chequers(shape: tuple[int, int]) -> np.ndarray:

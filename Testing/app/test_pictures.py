@@ -139,8 +139,8 @@ def test_fields_and_every_picture_are_the_same_twice():
 
 
 def coloured(picture):
-    """How far the pixels of the lower row, the blend, are from grey on average."""
-    shown = pixels(picture)[len(pixels(picture)) // 2 :, :, :3]
+    """How far the pixels of the lowest row, the blend, are from grey on average."""
+    shown = pixels(picture)[2 * len(pixels(picture)) // 3 :, :, :3]
     return float(np.ptp(shown, axis=2).mean())
 
 
@@ -153,7 +153,24 @@ def test_a_pair_that_fits_is_grey_and_one_that_does_not_is_not():
     right = pair_planes(Placed(image), Placed(elsewhere, back), GRID)
     wrong = pair_planes(Placed(image), Placed(elsewhere, back.then(LinearTransform(shift))), GRID)
     assert coloured(right) < 0.3 * coloured(wrong)
-    assert right.alt.endswith("chequerboard and blend of T1 and T1.")
+    assert right.alt.endswith("chequerboard, edges and blend of T1 and T1.")
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 15.0])
+def test_edges_of_the_fixed_image_lie_over_the_moved_one(shift_mm):
+    image = anatomy().with_array(60.0 * ball(GRID, CENTRE, 20.0))
+    shift = np.eye(4)
+    shift[0, 3] = -shift_mm  # to the patient's left, the picture's right
+    picture = pair_planes(Placed(image), Placed(image, LinearTransform(shift)), GRID)
+    shown = pixels(picture)
+    height, width = shown.shape[0] // 3, shown.shape[1] // 3
+    axial = shown[height : height + int(0.95 * height), : int(0.9 * width)]
+    yellow = (axial[..., 0] > 0.7) & (axial[..., 1] > 0.55) & (axial[..., 2] < 0.45)
+    white = axial.min(-1) > 0.95
+    edge, moved = (np.argwhere(where).mean(0) for where in (yellow, white))
+    per_mm = np.ptp(np.nonzero(white.sum(0) > 20)[0]) / 40  # the moved ball is 40 mm wide
+    np.testing.assert_allclose((moved - edge) / per_mm, (0, shift_mm), atol=1.5)
+    assert picture.legend[0].text == "edges of T1"
 
 
 def test_the_common_view_is_what_both_show():
