@@ -135,6 +135,8 @@ def _in_words(entry: dict[str, Any]) -> str:
     value = entry["value"]
     if isinstance(value, str):
         return value
+    if value is None:
+        return "not known"
     interval = entry.get("interval_90")
     bounds = f"  (90 %: {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
     return f"{value:.6g} {entry['unit'] if entry['unit'] != '1' else ''}{bounds}"

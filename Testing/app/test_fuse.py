@@ -221,6 +221,14 @@ def test_images_are_named_on_the_command_line(folder, shifts):
         CliRunner().invoke(app, ["fuse", str(written(folder)), "--spacing", "3"], catch_exceptions=False)
 
 
+def test_figures_that_are_not_known_are_said_to_be(folder, shifts):
+    shifts["ct"] = (900, 0, 0)
+    command = ["fuse", str(folder / "t1.nii.gz"), str(folder / "ct.nii.gz"), "--modality", "MR", "--modality", "CT"]
+    answer = CliRunner().invoke(app, [*command, "--out", str(folder / "out")], catch_exceptions=False)
+    assert re.search("verdict +failed", answer.stdout)
+    assert re.search("registration_z_score +not known", answer.stdout)
+
+
 def test_a_dicom_study_says_itself_what_it_holds(folder):
     pet, mr = pet_slices(), slices()
     for d in mr:
