@@ -16,6 +16,7 @@ from TwinCore.itk import to_sitk
 from TwinCore.scene import Run, boot, execute, save
 from TwinFusionLib.outcome import registration_table
 from TwinFusionLib.step import FusionStep, Outputs
+from TwinFusionLib.time_series import most_telling
 
 from .fusion_step import fusion_step
 from .loading import LoadedCase
@@ -34,8 +35,8 @@ def fuse(loaded: LoadedCase, out: str | Path, job: Job | None = None) -> dict[st
     loaded : LoadedCase
     out : str or Path
         Folder for `twin.mrb`, `results.json`, `provenance.json`, `fusion.html`, the fused volumes (`fused/*.nii.gz`),
-        and for each image that was moved a transform (`transforms/*.tfm`, or `.h5` for a deformation) and a picture
-        (`pictures/*.png`): all at once.
+        and for each image or series that was moved a transform (`transforms/*.tfm`, or `.h5` for a deformation) and a
+        picture (`pictures/*.png`): all at once.
     job : Job, optional
 
     Returns
@@ -101,12 +102,14 @@ def write_transforms(outputs: Outputs, folder: Path, job: Job) -> None:
 
 
 def overlays(loaded: LoadedCase, outputs: Outputs, job: Job) -> dict[str, Picture]:
-    """Each image that was moved, by its name, over the reference: in its own voxels, through its transform."""
-    fixed, grid = Placed(loaded.images[loaded.case.reference.name]), outputs.fused[0].grid
+    """Each image that was moved, by its name, over the reference: in its own voxels, through its transform.
+
+    Of a series the time point by which it was registered.
+    """
+    images = {**loaded.images, **{name: series[most_telling(series)] for name, series in loaded.series.items()}}
+    fixed, grid = Placed(images[loaded.case.reference.name]), outputs.fused[0].grid
     moved = [(name, move) for name, move in outputs.moves().items() if move is not None]
-    return {
-        name: pair_planes(fixed, Placed(loaded.images[name], move), grid) for name, move in job.each(moved, "pictures")
-    }
+    return {name: pair_planes(fixed, Placed(images[name], move), grid) for name, move in job.each(moved, "pictures")}
 
 
 def write_page(loaded: LoadedCase, run: Run, pictures: Mapping[str, Picture], path: Path, job: Job) -> None:

@@ -164,7 +164,7 @@ def _write(
         virtual=case.patient.virtual,
         question=case.question,
         reference=answer.fused.fused[0],
-        moved=[(loaded.images[name], transform) for name, transform in answer.fused.moves().items()],
+        moved=[(loaded.images[name], move) for name, move in answer.fused.moves().items() if name in loaded.images],
         segmentation=answer.segmented.segmentation,
         target=case.target.name,
         results=results,

@@ -300,6 +300,9 @@ def test_a_series_over_time_is_fused_point_by_point(folder, shifts, still):
     assert there.shape == (3, *GRID.shape)
     for point, image in zip(there, loaded.series["PET"]):
         np.testing.assert_allclose(point[:, 1:, 1:], image.array[:, :-1, :-1], atol=1e-3)  # by way of the CT
+    move = sitk.AffineTransform(sitk.ReadTransform(str(folder / "out/transforms/PET.tfm")))
+    np.testing.assert_allclose(move.TransformPoint((0.0, 0.0, 0.0)), (4, 4, 0), atol=1e-6)  # LPS, reference to image
+    assert (folder / "out/pictures/PET.png").exists()
     new_scene()
     [twin] = load(folder / "out/twin.mrb")
     assert [n.GetName() for n in twin.nodes("sequence")] == ["PET fused", "PET"]

@@ -173,7 +173,7 @@ def registration_table(registrations: Sequence[Registration]) -> Table:
         "way": [r.way for r in registrations],
         "verdict": [r.verdict.grade for r in registrations],
         "reasons": ["; ".join(r.verdict.reasons) for r in registrations],
-        "prepared": ["; ".join(r.notes) for r in registrations],
+        "prepared": [" ".join(r.notes) for r in registrations],
         "failure_probability": [r.verdict.probability for r in registrations],
         **{name: [getattr(r.quality, name) for r in registrations] for name in FIGURES},
     }

@@ -79,9 +79,12 @@ class Outputs:
     nodes: Mapping[str, Any]
 
     def moves(self) -> dict[str, Transform | None]:
-        """The move of every image but the reference into its frame, by name; None for one that is there already."""
+        """The move of every image but the reference into its frame, by name; None for one that is there already.
+
+        Of a series it is that of the time point by which it was registered.
+        """
         moved = {name: r.transform for r in self.registrations for name in r.images}
-        return {image.name: moved.get(image.name) for image in self.fused[1:]}
+        return {one.name: moved.get(one.name) for one in (*self.fused[1:], *self.series)}
 
 
 @dataclass
