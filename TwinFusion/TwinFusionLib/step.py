@@ -84,7 +84,8 @@ class Outputs:
         Of a series it is that of the time point by which it was registered.
         """
         moved = {name: r.transform for r in self.registrations for name in r.images}
-        return {one.name: moved.get(one.name) for one in (*self.fused[1:], *self.series)}
+        names = [*(image.name for image in self.fused[1:]), *(series.name for series in self.series)]
+        return {name: moved.get(name) for name in names}
 
 
 @dataclass
