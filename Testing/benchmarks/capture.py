@@ -4,7 +4,8 @@
     python capture.py --starts 10 --peer-starts 0 --pairs "T1-T2"
 
 The moving image's frame is moved by a random rigid move up to an angle and 80 mm, as if the scanner had put it there.
-A start is a success if the mean error over the body is under 2 mm, or under one voxel with PET.
+A start is a success if the mean error over the body is under 2 mm, or under one voxel with PET. The true pose is known
+for MNI152; for patients it is where the tools agree when they begin from the published pose, which is less exact.
 Patients' images are looked for in DIGITALTWIN_DATA; MNI152 comes with nilearn.
 """
 
@@ -30,7 +31,6 @@ from registration_tools import (  # noqa: E402
     ALL_POSES,
     BODY_WINDOW,
     HEAD_WINDOW,
-    SAME_START,
     THREADS,
     Method,
     peers,
@@ -46,6 +46,7 @@ ANGLES_DEG = (60.0, 90.0)
 SHIFT_MM = 80.0
 SUCCESS_MM = 2.0
 SEEDS = (1, 2, 3)
+THINNING = 2
 SARCOMAS = ("STS_002", "STS_008", "STS_025")
 BODY_POINTS = 3000
 IDENTITY = np.eye(4)
@@ -90,7 +91,7 @@ class Start:
     move: np.ndarray
 
 
-def subject(name: str, fixed: Image, moving: Image, folder: Path, home=IDENTITY, window=HEAD_WINDOW) -> Subject:
+def subject(name: str, fixed: Image, moving: Image, folder: Path, window=HEAD_WINDOW) -> Subject:
     """A subject whose files are written into a folder."""
     shown = np.argwhere(moving.array > moving.array.mean())[:, ::-1]
     job = {
@@ -103,54 +104,63 @@ def subject(name: str, fixed: Image, moving: Image, folder: Path, home=IDENTITY,
     }
     limit = float(fixed.grid.spacing.max()) if fixed.modality == "PT" else SUCCESS_MM
     body = moving.grid.to_ras(shown[:: max(len(shown) // BODY_POINTS, 1)])
-    return Subject(name, job, moving.grid.centre, body, home, limit)
+    return Subject(name, job, moving.grid.centre, body, IDENTITY, limit)
 
 
-def pairs(
-    names: Sequence[str], folder: Path, data: Path, methods: Sequence[Method]
-) -> Iterator[tuple[str, list[Subject]]]:
+def pairs(names: Sequence[str], folder: Path, data: Path, methods: Sequence[Method]) -> Iterator[tuple[str, list]]:
     """The pairs asked for, each with its subjects, among which starts take turns."""
-    maps = tissue_maps() if {"T1-T2", "T1-CT"} & set(names) else {}
     if "T1-T2" in names:
-        cases = [known_move(maps, "rigid", "T2-like", seed, thinning=2) for seed in SEEDS]
-        homes = [np.linalg.inv(case.way.matrix) for case in cases]
-        yield (
-            "T1-T2",
-            [subject(f"T1-T2_{n}", c.fixed, c.moving, folder, h) for n, (c, h) in enumerate(zip(cases, homes))],
-        )
+        yield "T1-T2", list(brains(folder))
     atlas = data / "brain_ct/ct_brain_atlas_1mm.nii.gz"
     if "T1-CT" in names and atlas.is_file():
-        fixed = known_move(maps, "rigid", "T1", 1, thinning=2).fixed
-        moving = thinned(read_volume(atlas, "CT"), 2)
-        yield (
-            "T1-CT",
-            [settled(subject("T1-CT", fixed, moving.with_array(moving.array.astype(np.float32)), folder), methods)],
-        )
-    for name, modality, file in (("MR-PET", "PT", "PET_image"), ("MR-CT", "CT", "CT_image")):
-        found = [patient for patient in SARCOMAS if (data / "sts_petctmr" / patient).is_dir()]
-        if name in names and found:
-            yield name, [sarcoma(data / "sts_petctmr" / patient, name, modality, file, folder) for patient in found]
+        average = read_volume(atlas, "CT")
+        average = thinned(average.with_array(average.array.astype(np.float32)), THINNING)
+        t1 = known_move(tissue_maps(), "rigid", "T1", 1, THINNING).fixed
+        yield "T1-CT", [settled(subject("T1-CT", t1, average, folder), methods, "centres")]
+    patients = [data / "sts_petctmr" / name for name in SARCOMAS if (data / "sts_petctmr" / name).is_dir()]
+    if {"MR-PET", "MR-CT"} & set(names) and patients:
+        with_ct = [settled(sarcoma(patient, "CT", folder), methods, "frames") for patient in patients]
+        if "MR-CT" in names:
+            yield "MR-CT", with_ct
+        if "MR-PET" in names:  # CT and PET are of one scanner, so that their home is one
+            with_pet = [sarcoma(patient, "PET", folder) for patient in patients]
+            yield "MR-PET", [replace(pet, home=ct.home) for pet, ct in zip(with_pet, with_ct)]
 
 
-def sarcoma(patient: Path, name: str, modality: str, file: str, folder: Path) -> Subject:
-    """Two images of one patient, brought together by those who published them."""
-    fixed = read_volume(patient / f"{file}.nii.gz", modality, "g/mL" if modality == "PT" else None)
+def brains(folder: Path) -> Iterator[Subject]:
+    """T1 and T2-like of the MNI152 brain."""
+    maps = tissue_maps()
+    for seed in SEEDS:
+        case = known_move(maps, "rigid", "T2-like", seed, THINNING)
+        some = subject(f"T1-T2_{seed}", case.fixed, case.moving, folder)
+        yield replace(some, home=case.way.inverse().matrix)
+
+
+def sarcoma(patient: Path, other: str, folder: Path) -> Subject:
+    """The MR and the CT or PET of one patient, brought together by those who published them."""
+    modality, unit = ("PT", "g/mL") if other == "PET" else ("CT", None)
+    fixed = read_volume(patient / f"{other}_image.nii.gz", modality, unit)
     moving = read_volume(patient / "MR_T1_image.nii.gz", "MR")
-    return subject(f"{patient.name} {name}", fixed, moving, folder, window=BODY_WINDOW)
+    return subject(f"{patient.name}_MR-{other}", fixed, moving, folder, BODY_WINDOW)
 
 
-def settled(unknown: Subject, methods: Sequence[Method]) -> Subject:
-    """A subject without a published truth, with the pose that is nearest to those that all methods find from nearby."""
+def settled(unknown: Subject, methods: Sequence[Method], start: str) -> Subject:
+    """A subject whose home is the pose nearest to those that all methods find from nearby.
+
+    It is told how far they are apart, and how far from home the files' own pose is where that is the start.
+    """
     found = {}
-    for method in (SAME_START, *methods):
-        answer = run(method, [unknown.job])[0]
+    for method in (ALL_POSES, *methods):
+        answer = run(method, [unknown.job | {"start": start, "far": False}])[0]
         if "error" not in answer:
-            found[method.label] = np.array(answer["pull"])
-    subjects = {label: replace(unknown, home=np.linalg.inv(pull)) for label, pull in found.items()}
-    distances = {label: [s.error_mm(pull) for pull in found.values()] for label, s in subjects.items()}
-    best = min(distances, key=lambda label: statistics.median(distances[label]))
-    told = ", ".join(f"{label} {distance:.2f} mm" for label, distance in zip(found, distances[best]))
-    print(f"{unknown.name}: home is where {best} ends from centre on centre; from there: {told}\n", flush=True)
+            found[method.tool] = np.array(answer["pull"])
+    subjects = {tool: replace(unknown, home=np.linalg.inv(pull)) for tool, pull in found.items()}
+    distances = {tool: [some.error_mm(pull) for pull in found.values()] for tool, some in subjects.items()}
+    best = min(distances, key=lambda tool: statistics.median(distances[tool]))
+    told = [f"{tool} {distance:.1f} mm" for tool, distance in zip(found, distances[best]) if tool != best]
+    if start == "frames":
+        told.append(f"the files' own pose {subjects[best].error_mm(IDENTITY):.1f} mm")
+    print(f"{unknown.name}: home is where {best} ends; from there: {', '.join(told) or 'none'}\n", flush=True)
     return subjects[best]
 
 

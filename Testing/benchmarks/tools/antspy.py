@@ -20,7 +20,10 @@ class Registration:
         centres = sitk.CenteredTransformInitializer(
             fixed, moving, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY
         )
-        sitk.WriteTransform(sitk.Euler3DTransform(centres), self.start)
+        start = sitk.Euler3DTransform(centres)
+        if job.get("start") == "frames":
+            start.SetTranslation([0.0, 0.0, 0.0])
+        sitk.WriteTransform(start, self.start)
 
     def run(self) -> None:
         if self.far:

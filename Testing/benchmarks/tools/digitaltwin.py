@@ -1,4 +1,4 @@
-"""This project's registration: from anywhere, or from where a job says ("start": "centres")."""
+"""This project's registration: from all poses unless a job names a start."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class Registration:
             for n, image in enumerate((fixed, moving))
         )
         self.motion, self.seed, self.start = job["motion"], job.get("seed", 0), None
-        if job.get("start") == "centres":
+        if "start" in job:
             shift = np.eye(4)
-            shift[:3, 3] = self.fixed.grid.centre - self.moving.grid.centre
+            if job["start"] == "centres":
+                shift[:3, 3] = self.fixed.grid.centre - self.moving.grid.centre
             self.start = LinearTransform(shift)
 
     def run(self) -> None:

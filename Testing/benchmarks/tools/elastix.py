@@ -23,7 +23,10 @@ class Registration:
         parameters = itk.ParameterObject.New()
         for number, name in enumerate(MAPS[job["motion"]]):
             changes = {"WriteResultImage": ["false"]}
-            changes |= CENTRES if number == 0 else MUTUAL_INFORMATION_ALONE
+            if number == 0:
+                changes |= {} if job.get("start") == "frames" else CENTRES
+            else:
+                changes |= MUTUAL_INFORMATION_ALONE
             parameters.AddParameterMap(dict(parameters.GetDefaultParameterMap(name, 4)) | changes)
         self.fixed, self.moving, self.motion = to_itk(fixed), to_itk(moving), job["motion"]
         self.method = itk.ElastixRegistrationMethod.New(self.fixed, self.moving)

@@ -16,11 +16,12 @@ class Registration:
     def __init__(self, fixed: sitk.Image, moving: sitk.Image, job: dict):
         self.images = {"fixed": fixed, "moving": moving}
         self.motion, self.far, self.same_contrast = job["motion"], job.get("far", False), job.get("same_contrast")
+        self.start = "-ia-identity" if job.get("start") == "frames" else "-ia-image-centers"
         self.greedy = Greedy3D()
 
     def run(self) -> None:
         search = SEARCH if self.far else ""
-        linear = f"-a -dof {DEGREES_OF_FREEDOM[self.motion]} -m NMI -ia-image-centers {search} -n 100x50x10"
+        linear = f"-a -dof {DEGREES_OF_FREEDOM[self.motion]} -m NMI {self.start} {search} -n 100x50x10"
         self._greedy(f"{linear} -i fixed moving -o move", move=None, **self.images)
         if self.motion == "deformable":
             metric = "WNCC 2x2x2" if self.same_contrast else "NMI"

@@ -11,6 +11,7 @@ writing are not timed. A job, a dictionary, has
     answer                       file for the field of a deformation
     move                         4x4, RAS mm, that the moving image's frame is first given (optional)
     window                       least and most value of a CT (optional)
+    start                        "centres" on each other, or "frames" as the files have them (optional)
     resample                     whether the moving image is also brought onto the fixed one's grid (optional)
 
 and what concerns single tools.

@@ -10,6 +10,7 @@ TRANSFORMS = {"rigid": sitk.Euler3DTransform, "affine": sitk.AffineTransform}
 class Registration:
     def __init__(self, fixed: sitk.Image, moving: sitk.Image, job: dict):
         self.fixed, self.moving, self.motion = fixed, moving, job["motion"]
+        self.frames = job.get("start") == "frames"
 
     def run(self) -> None:
         self.answer = self._linear("rigid" if self.motion == "deformable" else self.motion)
@@ -24,6 +25,8 @@ class Registration:
         start = sitk.CenteredTransformInitializer(
             self.fixed, self.moving, kind, sitk.CenteredTransformInitializerFilter.GEOMETRY
         )
+        if self.frames:
+            start.SetTranslation([0.0, 0.0, 0.0])
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(50)
         method.SetMetricSamplingStrategy(method.RANDOM)
