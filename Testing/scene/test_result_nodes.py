@@ -5,11 +5,15 @@ import pytest
 
 from TwinCore import InvalidInput, Table
 from TwinCore.scene import (
+    Twin,
+    load,
     model_to_node,
+    new_scene,
     node_to_model,
     node_to_sequence,
     node_to_table,
     plot_to_node,
+    save,
     sequence_to_node,
     table_to_node,
     text_of,
@@ -63,6 +67,17 @@ def test_sequence_round_trip_and_browser(scene, image):
         assert (after.unit, after.modality) == ("g/mL", "PT")
     assert browser.GetMasterSequenceNode() is sequence
     assert browser.GetProxyNode(sequence).GetImageData() is not None
+
+
+def test_time_points_of_a_heartbeat_stay_apart(scene, image, tmp_path):
+    twin, days = Twin.create("Anna", scene), [0.0, 4e-7, 8e-7]
+    twin.add_series([image.with_array(image.array + n, time=day) for n, day in enumerate(days)], "cine")
+    save(twin, tmp_path / "twin.mrb")
+    new_scene()
+    [loaded] = load(tmp_path / "twin.mrb")
+    [(_, again)] = loaded.series()
+    assert [i.time for i in again] == days
+    assert [float((i.array - image.array).mean()) for i in again] == pytest.approx([0, 1, 2], abs=1e-3)
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0], [3.0, 1.0], ["2024-01-01", "2024-02-01"], []])

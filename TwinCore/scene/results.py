@@ -186,6 +186,10 @@ def text_to_node(text: str, scene, name: str = "Text") -> vtkMRMLTextNode:
     return node
 
 
+SAME_TIME_DAYS = 1e-10
+"""Ten microseconds: the time points of a heartbeat are some milliseconds apart."""
+
+
 def sequence_to_node(
     images: Sequence[Image], scene, name: str = "Sequence"
 ) -> tuple[vtkMRMLSequenceNode, vtkMRMLSequenceBrowserNode]:
@@ -209,6 +213,7 @@ def sequence_to_node(
     sequence.SetIndexName("time")
     sequence.SetIndexUnit("d")
     sequence.SetIndexTypeFromString("numeric")
+    sequence.SetNumericIndexValueTolerance(SAME_TIME_DAYS)  # MRML's own would make frames of one minute one
     set_meaning(sequence, first.modality, first.unit)
     for image, time in zip(images, times):
         node = volume_node(image)
