@@ -8,7 +8,7 @@ from TwinCore import Grid, Image, InvalidInput, Job
 from TwinFusionLib import prepared, registration
 from TwinFusionLib.attention import Attention
 from TwinFusionLib.fused import fuse
-from TwinFusionLib.harmonise import Harmonised
+from TwinFusionLib.harmonise import Harmonised, harmonise
 from TwinFusionLib.linear import LinearResult
 from TwinFusionLib.prepared import Preparation
 from TwinFusionLib.presets import find_preset
@@ -37,6 +37,33 @@ def ct(offset: float = 0.0, padding: float | None = None) -> Image:
 def mr() -> Image:
     values = np.random.default_rng(1).gamma(3.0, 20.0, SHAPE).astype(np.float32)
     return Image(values, GRID, "MR", name="T1")
+
+
+def test_each_modality_is_harmonised_in_its_own_way():
+    values = np.random.default_rng(2).normal(1.0, 1.0, SHAPE).astype(np.float32)
+    pet = harmonise(Image(values, GRID, "PT", "g/mL", name="PET"))
+    assert np.array_equal(pet.image.array, np.maximum(values, 0))
+    assert "'PET': 16 % of its values are below 0" in pet.notes[0]
+    t1 = mr()
+    made = harmonise(t1)
+    assert (made.image.unit, made.image.array.dtype) == ("1", np.float32)
+    assert "'T1': a bias field of" in made.notes[0]
+    field = Image(values, GRID, name="not acquired")
+    assert harmonise(field).image is field
+
+
+def test_an_ultrasound_is_smoothed_within_its_sector_and_one_of_few_echoes_is_left():
+    echoes = np.where(round_view(), np.random.default_rng(3).rayleigh(60.0, SHAPE), 0.0).clip(0, 255)
+    image = Image(echoes.astype(np.uint8), GRID, "US", name="liver")
+    made = harmonise(image)
+    assert np.count_nonzero(made.mask != round_view()) < 0.01 * round_view().sum()
+    assert made.image.array[round_view()].std() < 0.5 * image.array[round_view()].std()
+    assert "speckle was smoothed" in made.notes[0]
+    wires = np.zeros(SHAPE, np.uint8)
+    wires[:, 10:12, 10:12] = wires[:, 30:32, 38:40] = 200
+    left = harmonise(image.with_array(wires))
+    assert np.array_equal(left.image.array, wires)
+    assert "'liver': too few echoes" in left.warnings[0]
 
 
 @pytest.fixture
