@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from TwinCore import Grid, Image, Segmentation, bounding_box, resample
-from TwinCore.units import in_words
+from TwinCore.units import HOUNSFIELD, in_words
 
 from .planes import Placed, Plane, common_view, target_view, view_planes, whole_view
 from .wording import number, plain, scenario
@@ -254,7 +254,7 @@ def _greys(planes: Sequence[Plane], placed: Placed) -> list[np.ndarray]:
     """An image on planes as greys from 0 to 1, under one window for all; 0 where it does not reach."""
     slices = [plane.sample(placed) for plane in planes]
     low, high = CT_WINDOW_HU
-    if placed.image.modality != "CT":
+    if (placed.image.modality, placed.image.unit) != ("CT", HOUNSFIELD):
         values = np.concatenate([s[np.isfinite(s)] for s in slices])
         low, high = np.percentile(values, (1, 99.5)) if values.size else (0.0, 1.0)
     return [np.clip((np.nan_to_num(s, nan=low) - low) / max(high - low, 1e-12), 0, 1) ** GAMMA for s in slices]

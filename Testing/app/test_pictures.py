@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from TwinApp import surface_view
+from TwinApp import pictures, surface_view
 from TwinApp.pictures import field_planes, fused_overlay, pair_planes, segmentation_planes
 from TwinApp.planes import Placed, common_view, target_view, view_planes, whole_view
 from TwinCore import Grid, Image, LinearTransform, Segmentation, resample
@@ -154,6 +154,17 @@ def test_a_pair_that_fits_is_grey_and_one_that_does_not_is_not():
     wrong = pair_planes(Placed(image), Placed(elsewhere, back.then(LinearTransform(shift))), GRID)
     assert coloured(right) < 0.3 * coloured(wrong)
     assert right.alt.endswith("chequerboard, edges and blend of T1 and T1.")
+
+
+def test_a_ct_has_its_window_in_hounsfield_units_and_another_what_its_values_span():
+    (plane,) = view_planes(np.stack([CENTRE - 30, CENTRE + 30]), CENTRE, ["axial"])
+    body = np.where(ball(GRID, CENTRE, 20.0), 40.0, -1000.0)
+    for offset, unit in ((0.0, "[hnsf'U]"), (1024.0, "1")):
+        [grey] = pictures._greys([plane], Placed(Image(body + offset, GRID, "CT", unit)))
+        assert grey.min() == 0
+        assert 0.5 < grey.max() <= 1
+    [white] = pictures._greys([plane], Placed(Image(body + 1e6, GRID, "CT", "[hnsf'U]")))
+    assert white.min() == 1
 
 
 @pytest.mark.parametrize("shift_mm", [0.0, 15.0])
