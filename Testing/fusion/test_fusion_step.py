@@ -135,6 +135,16 @@ def test_a_pet_is_carried_by_its_ct(session, found):
         assert np.allclose(node_to_transform(node).matrix[:3, 3], (3, 0, 0))
 
 
+def test_a_ct_that_is_not_in_hounsfield_units_is_warned_of_though_it_is_not_registered(session, found):
+    _, _, (_, ct) = session.images()
+    raised = np.where(np.arange(16) < 8, 24.0, 1064.0) + np.zeros(ct.grid.shape)  # air and soft tissue, 1024 too high
+    session.add_image(ct.with_array(raised.astype(np.float32), unit="1", name="raised"))
+    run = execute(session, FusionStep(frames={"MR": "scanner", "CT": "scanner", "PET": "scanner", "raised": "scanner"}))
+    [warning] = run.provenance["warnings"]
+    assert "CT 'raised' is not in Hounsfield units" in warning
+    assert found["asked"] == []
+
+
 def test_a_way_over_another_frame_adds_up(session, found):
     found.update(CT=(3, 0, 0), PET=(0, 5, 0))
     run = execute(session, FusionStep(seed=3))

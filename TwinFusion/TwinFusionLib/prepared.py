@@ -46,15 +46,15 @@ class Preparation:
             If the masks leave nothing of what the scanner saw of an image.
         """
         job = job or Job()
-        made = [self.of(image, preset, job) for image in images]
+        made = [self.of(image, job, preset.prepare) for image in images]
         attention = replace(attention, seen={one.image: one.mask for one in made if one.mask is not None})
         for one in made:
             attention.check(one.image)
         return [one.image for one in made], attention
 
-    def of(self, image: Image, preset: Preset, job: Job) -> Harmonised:
-        """One image, harmonised if the preset says so."""
-        if image.modality not in (*ALWAYS, *preset.prepare):
+    def of(self, image: Image, job: Job, prepare: Sequence[str] = ()) -> Harmonised:
+        """One image, harmonised if it is a CT or of a modality to prepare; what is wrong with it is warned of."""
+        if image.modality not in (*ALWAYS, *prepare):
             return Harmonised(image)
         if image not in self._done:
             try:

@@ -174,6 +174,8 @@ class FusionStep:
         done: dict[str, Registration] = {}
         preparation = Preparation()
         with registering:
+            for image in (inputs.reference, *inputs.images):
+                preparation.of(image, registering)  # a CT that need not be registered is checked, too
             parts = registering.split(**{link.frame: 1.0 for link, _ in plan}) if plan else []
             for (link, preset), part in zip(plan, parts):
                 done[link.frame] = self._register(link, preset, done.get(link.onto), preparation, part)
