@@ -12,6 +12,7 @@ from TwinFusionLib.linear import register_linear
 from TwinFusionLib.motion import along_steps, moved, spread_rotations
 from TwinFusionLib.mutual_information import mutual_information, mutual_information_slope
 from TwinFusionLib.sampling import BINS, Region, Target, sample, to_bins
+from TwinFusionLib.scan import scan
 from TwinFusionLib.search import lattice, separate
 
 
@@ -35,7 +36,7 @@ def test_recovers_a_known_move_across_contrasts_from_anywhere(degrees, axis, shi
 
 def test_recovers_a_known_affine_move():
     stretch = np.eye(4)
-    stretch[:3, :3] = [[1.08, 0.05, 0], [0, 0.94, 0.04], [0.03, 0, 1.05]]
+    stretch[:3, :3] = [[1.04, 0.02, 0], [0, 0.97, 0.02], [0.02, 0, 1.03]]
     truth = LinearTransform(rigid(20, (1, 2, 3), (12, -7, 20)).matrix @ stretch)
     density, moving = pair(rigid(0, (1, 0, 0), (0, 0, 0)))
     fixed = resample(density, density.grid, truth)
@@ -152,15 +153,44 @@ def test_turns_are_spread_over_all_there_are():
 
 def test_poses_to_begin_with_cover_every_overlap_and_those_kept_lie_apart():
     fixed, moving = Grid.isotropic(SHAPE, 4.0), Grid.isotropic((30, 30, 30), 4.0, (500, 0, -900))
-    poses = lattice(fixed, moving)
-    middles = poses[:, :3, :3] @ moving.centre + poses[:, :3, 3] - fixed.centre
-    assert np.abs(middles).max() < 0.5 * max(SHAPE) * 4.0 + 60.0
-    assert len(np.unique(middles.round(3), axis=0)) > 50
+    turns, shifts = lattice(fixed, moving)
+    middles = turns[:, :3, :3] @ moving.centre + turns[:, :3, 3]
+    np.testing.assert_allclose(middles, np.tile(fixed.centre, (len(turns), 1)), atol=1e-9)
+    most = np.abs(shifts).max(0) * 4.0
+    room = (np.array(SHAPE[::-1]) - 30) * 2.0
+    assert (most >= room).all()  # the small image reaches every border of the large one
+    assert (most <= room + 60.0).all()
+    poses = np.tile(turns, (5, 1, 1))
+    poses[:, 0, 3] += np.repeat(np.arange(5) * 30.0, len(turns))
     scores = np.random.default_rng(0).random(len(poses))
     kept = separate(poses, scores, 20, 60.0, moving.centre)
     assert len(kept) == 20
     assert scores[kept[0]] == scores.max()
     assert (np.diff(scores[kept]) <= 0).all()
+
+
+def test_the_rough_measure_of_a_lattice_is_that_of_each_pose_alone():
+    """Whole voxels of shift and nearest voxels: against a count of pairs written out."""
+    fixed, moving = (at_resolution(image, 8.0) for image in pair(rigid(5, (1, 0, 2), (4, 3, -2))))
+    samples, onto = sample(moving, Region.whole(moving.grid), None, 400, 0), Target.of(fixed, fixed, None)
+    turns, shifts = (
+        np.array([rigid(d, (1, 1, 0), (0, 5, 0)).matrix for d in (0, 70)]),
+        np.array([[0, 0, 0], [2, -1, 3]]),
+    )
+    nmi, overlap = scan(samples, onto, turns, shifts)
+    rows = samples.bins.astype(int) // 2
+    size = np.array(fixed.grid.shape[::-1])
+    for t, s in np.ndindex(2, 2):
+        to_voxels = onto.ras_to_ijk @ turns[t]
+        ijk = np.floor(samples.points @ to_voxels[:3, :3].T + to_voxels[:3, 3] + 0.5).astype(int) + shifts[s]
+        inside = ((ijk >= 0) & (ijk < size)).all(1)
+        i, j, k = ijk[inside].T
+        columns = np.minimum((onto.bins[k, j, i] + 0.5) / 2, 15).astype(int)
+        joint = np.zeros((16, 16))
+        np.add.at(joint, (rows[inside], columns), 1 / inside.sum())
+        entropies = [-(p[p > 0] * np.log(p[p > 0])).sum() for p in (joint.sum(0), joint.sum(1), joint.ravel())]
+        assert overlap[t, s] == pytest.approx(inside.mean(), abs=0.006)
+        assert nmi[t, s] == pytest.approx((entropies[0] + entropies[1]) / entropies[2], abs=0.01)
 
 
 def test_landmarks_give_the_pose_that_brings_them_closest():

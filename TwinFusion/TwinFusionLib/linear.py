@@ -10,7 +10,7 @@ are averaged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,10 +23,7 @@ from .landmarks import Landmarks, check_landmarks, fit_points
 from .motion import FREEDOMS
 from .mutual_information import mutual_information_slope
 from .sampling import INTRINSIC_SIGMA_MM, Region, Samples, Target, depths, sample
-from .search import SHIFT_MM, distances, lattice, scan_channels, separate
-
-LEAST_OVERLAP = 0.6
-"""Poses with less than this share of the best possible overlap are not considered."""
+from .search import SHIFT_MM, distances, evidence, first_poses, separate
 
 STRETCHED_MM = 6.0
 """Affine motions are looked for on images no coarser than this; before that only rigid ones."""
@@ -45,10 +42,11 @@ class Level:
     survivors: int
 
 
-LATTICE = Level(12.0, 700, 0, 48)
-LEVELS = (Level(8.0, 3000, 15, 10), Level(5.0, 8000, 20, 3), Level(3.0, 20000, 25, 1))
+LATTICE = Level(12.0, 700, 0, 96)
+LEVELS = (Level(8.0, 3000, 15, 20), Level(5.0, 8000, 20, 4), Level(3.0, 20000, 25, 1))
 FINAL = Level(1.0, 120000, 40, 1)
-DEPTHS_FROM_MM = 5.0
+HEAD_MM, LEAST_SCALE = 180.0, 0.4
+"""The levels are those for images of this extent; smaller images are smoothed less, down to this share of it."""
 REPEATS = 3
 
 
@@ -69,7 +67,7 @@ class LinearResult:
     spread_mm : float
         Largest distance, over the corners of the region that matters, between the repeated answers.
     runner_up : float
-        Measure of the best clearly different pose, as a share of the answer's gain over independence (NMI = 1).
+        Measure of the best clearly different pose, as a share of the answer's.
     """
 
     transform: LinearTransform
@@ -92,9 +90,23 @@ class Pair:
     moving_masks: Sequence[np.ndarray | None]
 
     @cached_property
+    def scale(self) -> float:
+        """Extent of the smallest image by that of a head, at most 1."""
+        grids = [image.grid for image in (self.fixed, *self.moving)]
+        extent = min(np.cbrt(1000 * grid.size * grid.voxel_volume_ml) for grid in grids)
+        return float(np.clip(extent / HEAD_MM, LEAST_SCALE, 1.0))
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """From the first, on which all poses are tried, to the last, fit for the images' size and own blur."""
+        least = max(FINAL.sigma_mm, *(INTRINSIC_SIGMA_MM.get(i.modality, 0.0) for i in (self.fixed, *self.moving)))
+        levels = (LATTICE, *LEVELS, FINAL)
+        return tuple(replace(level, sigma_mm=max(self.scale * level.sigma_mm, least)) for level in levels)
+
+    @cached_property
     def smoothed(self) -> list[Mapping[float, Image]]:
         """The fixed image, and then the moving ones, at the resolution of every level."""
-        sigmas = [level.sigma_mm for level in (LATTICE, *LEVELS, FINAL)]
+        sigmas = [level.sigma_mm for level in self.levels]
         images = (self.fixed, *self.moving)
         return [pyramid(image, sigmas, INTRINSIC_SIGMA_MM.get(image.modality, 0.0)) for image in images]
 
@@ -106,17 +118,20 @@ class Pair:
             if focus is not None:
                 half: Region | None = Region(focus if mask is None else focus & mask, image.grid)
             else:
-                half = depths(levels[DEPTHS_FROM_MM]) if mask is None else None
+                half = depths(levels[self.levels[2].sigma_mm]) if mask is None else None
             regions.append((Region.whole(image.grid) if mask is None else Region(mask, image.grid), half))
         return regions
 
-    def channels(self, level: Level, seed: int) -> list[tuple[Samples, Target]]:
-        """For each moving image, what was sampled in it and what that is compared with."""
+    def channels(self, level: Level, seeds: Sequence[int]) -> list[list[tuple[Samples, Target]]]:
+        """For each seed and moving image, what was sampled in it and what that is compared with."""
         fixed, *moving = (levels[level.sigma_mm] for levels in self.smoothed)
         target = Target.of(fixed, self.fixed, self.fixed_mask)
         return [
-            (sample(image, region, half, level.samples, seed), target)
-            for image, (region, half) in zip(moving, self.regions)
+            [
+                (sample(image, region, half, level.samples, seed), target)
+                for image, (region, half) in zip(moving, self.regions)
+            ]
+            for seed in seeds
         ]
 
     @property
@@ -133,23 +148,29 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class _Measure:
-    """The images' measure of poses, averaged over the channels, with the landmarks' term where there are any."""
+    """The evidence for poses, averaged over the channels, with the landmarks' term where there are any."""
 
     channels: list[tuple[Samples, Target]]
     landmarks: Landmarks | None
 
-    def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Measure (n,), overlap (n,), and the measure's slopes (n, 3, 4)."""
+    def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """NMI (n,), overlap (n,) and the NMI's slopes (n, 3, 4)."""
         each = [mutual_information_slope(samples, onto, poses) for samples, onto in self.channels]
-        value, overlap, slopes = (np.mean(part, axis=0) for part in zip(*each))
+        nmi, overlap, slopes = (np.mean(part, axis=0) for part in zip(*each))
+        return nmi, overlap, slopes
+
+    def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Measure (n,) and its slopes (n, 3, 4), in which the overlap counts as constant: it changes in steps."""
+        nmi, overlap, slopes = self.nmi(poses)
+        value, slopes = evidence(nmi, overlap), slopes * overlap[:, None, None]
         if self.landmarks is not None:
             term, by_pose = self.landmarks.term(poses)
             value, slopes = value + term, slopes + by_pose
-        return value, overlap, slopes
+        return value, slopes
 
     def climb(self, pair: Pair, poses: np.ndarray, motion: str, level: Level, job: Job) -> np.ndarray:
-        freedoms = FREEDOMS[motion] if level.sigma_mm < STRETCHED_MM else FREEDOMS["rigid"]
-        return climb(lambda p: self(p)[::2], poses, pair.centre, freedoms, level.steps, level.sigma_mm, job)
+        freedoms = FREEDOMS[motion] if level.sigma_mm < STRETCHED_MM * pair.scale else FREEDOMS["rigid"]
+        return climb(self, poses, pair.centre, freedoms, level.steps, level.sigma_mm, job)
 
 
 def register_linear(
@@ -201,8 +222,8 @@ def register_linear(
 
     Notes
     -----
-    The measure is normalised mutual information (Studholme, Hill, Hawkes 1999, Pattern Recognition 32:71), climbed with
-    L-BFGS along its analytic derivative.
+    The measure is the gain in normalised mutual information (Studholme, Hill, Hawkes 1999, Pattern Recognition 32:71)
+    times the overlap, climbed with BFGS along its analytic derivative.
     """
     job = job or Job()
     nothing = [None] * len(moving)
@@ -216,22 +237,23 @@ def register_linear(
         candidates, least_overlap = _starts(pair, start, seed, search)
     runner_up = 0.0
     with refine:
-        for level in refine.each(LEVELS if start is None else LEVELS[1:]):
-            measure = _Measure(pair.channels(level, seed), points)
+        for level in refine.each(pair.levels[1 if start is None else 2 : -1]):
+            measure = _Measure(pair.channels(level, [seed])[0], points)
             candidates = measure.climb(pair, candidates, motion, level, refine)
-            scores, overlap, _ = measure(candidates)
-            scores[overlap < least_overlap] = 0.0
+            nmi, overlap, _ = measure.nmi(candidates)
+            scores = evidence(nmi, overlap, least_overlap)
             if not scores.any():
                 raise InvalidInput(f"{_names(pair)}: the images do not overlap where the search begins.")
             runner_up = max(runner_up, _runner_up(candidates, scores, pair.centre))
             candidates = candidates[separate(candidates, scores, level.survivors, level.sigma_mm, pair.centre)]
     with repeat:
-        answers = []
-        for number in repeat.each(range(REPEATS)):
-            measure = _Measure(pair.channels(FINAL, seed + number), points)
-            answers.append(measure.climb(pair, candidates, motion, FINAL, repeat)[0])
+        answers, last = [], pair.levels[-1]
+        for channels in repeat.each(pair.channels(last, [seed + n for n in range(REPEATS)])):
+            measure = _Measure(channels, points)
+            candidates = measure.climb(pair, candidates, motion, last, repeat)
+            answers.append(candidates[0])
     mean = mean_motion(np.array(answers), pair.centre, motion)
-    (nmi, before), (overlap, _), _ = measure(np.array([mean, _centred(pair)]))
+    (nmi, before), (overlap, _), _ = measure.nmi(np.array([mean, _centred(pair)]))
     repeats = tuple(LinearTransform(a) for a in answers)
     spread = max(distances(a, np.array(answers), pair.corners()).max() for a in answers)
     return LinearResult(
@@ -270,17 +292,17 @@ def _starts(pair: Pair, start: LinearTransform | None, seed: int, job: Job) -> t
     """Poses to begin with, best first, and the least overlap that an answer must have."""
     if start is not None:
         return start.matrix[None], 1e-3
-    poses = lattice(pair.fixed.grid, pair.moving[0].grid)
-    nmi, overlap = scan_channels(pair.channels(LATTICE, seed), poses, job)
-    least_overlap = LEAST_OVERLAP * overlap.max()
-    nmi[overlap < least_overlap] = 0.0
-    return poses[separate(poses, nmi, LATTICE.survivors, SHIFT_MM, pair.centre)], least_overlap
+    first, step_mm = pair.levels[0], SHIFT_MM * pair.scale
+    fixed = pair.smoothed[0][first.sigma_mm].grid
+    channels = pair.channels(first, [seed])[0]
+    poses, scores, least_overlap = first_poses(channels, fixed, pair.moving[0].grid, step_mm, job)
+    return poses[separate(poses, scores, first.survivors, step_mm, pair.centre)], least_overlap
 
 
 def _runner_up(poses: np.ndarray, scores: np.ndarray, centre: np.ndarray) -> float:
-    """Gain over independence (NMI = 1) of the best pose that is clearly another one, as a share of the best one's."""
+    """The evidence for the best pose that is clearly another one, as a share of that for the best one."""
     apart = separate(poses, scores, 2, APART_MM, centre)
-    return float((scores[apart[1]] - 1) / (scores[apart[0]] - 1)) if len(apart) == 2 and scores[apart[0]] > 1 else 0.0
+    return float(scores[apart[1]] / scores[apart[0]]) if len(apart) == 2 else 0.0
 
 
 def mean_motion(answers: np.ndarray, centre: np.ndarray, motion: str) -> np.ndarray:
