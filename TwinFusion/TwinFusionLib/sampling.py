@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numba import njit, prange
-from scipy.ndimage import binary_fill_holes, distance_transform_edt
+from scipy.ndimage import binary_dilation, binary_fill_holes, distance_transform_edt
 
 from TwinCore import Grid, Image, InvalidInput
 
@@ -43,10 +43,15 @@ class Target:
 
     @classmethod
     def of(cls, smooth: Image, image: Image, mask: np.ndarray | None) -> Target:
-        """Of a smoothed image; the mask is on the grid of the image that it was made from."""
+        """Of a smoothed image; the mask is on the grid of the image that it was made from.
+
+        A value is masked out where one of the eight voxels that it is interpolated from is: the mask is widened by one
+        voxel, so that this takes nothing away from it.
+        """
         bins = to_bins(smooth.array)
         if mask is not None:
-            bins[~_nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))] = -1e4
+            counted = _nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))
+            bins[~binary_dilation(counted, np.ones((3, 3, 3), bool))] = -1e4
         return cls(bins, np.linalg.inv(smooth.grid.ijk_to_ras))
 
 
@@ -66,7 +71,7 @@ class Region:
         return np.flatnonzero(self.mask)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """RAS points (count, 3) in the order of memory, half a voxel off the grid at most, so that no grid fits another."""
+        """RAS points (count, 3) in the order of memory, off the grid by up to half a voxel: no grid then fits another."""
         chosen = np.sort(rng.integers(0, self._inside.size, count))
         ijk = np.stack(np.unravel_index(self._inside[chosen], self.grid.shape)[::-1], -1)
         last = np.array(self.grid.shape[::-1]) - 1
