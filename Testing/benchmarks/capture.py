@@ -1,6 +1,6 @@
 """How often registration finds home from random starts, beside its peers: `make bench`.
 
-    python capture.py                       # 100 starts of ours and 20 of each peer for each pair and angle
+    python capture.py                       # 100 starts of ours and 10 of each peer for each pair and angle
     python capture.py --starts 10 --peer-starts 0 --pairs "T1-T2"
 
 The moving image's frame is moved by a random rigid move up to an angle and 80 mm, as if the scanner had put it there.
@@ -206,7 +206,7 @@ def rate(method: Method, chosen: Sequence[tuple[Subject, Start]]) -> tuple[list[
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--starts", type=int, default=100, help="of ours, for each pair and angle")
-    options.add_argument("--peer-starts", type=int, default=20, help="of each peer, the first ones of ours")
+    options.add_argument("--peer-starts", type=int, default=10, help="of each peer, the first ones of ours")
     options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-PET", "MR-CT"])
     options.add_argument("--angles", nargs="+", type=float, default=ANGLES_DEG)
     options.add_argument("--quick", action="store_true", help="ten starts of ours, two of each peer")

@@ -8,6 +8,7 @@ from pathlib import Path
 import ants
 import SimpleITK as sitk
 
+COARSE_MM = 8.0
 KINDS = {"rigid": "Rigid", "affine": "Affine", "deformable": "SyN"}
 
 
@@ -27,7 +28,10 @@ class Registration:
 
     def run(self) -> None:
         if self.far:
-            ants.affine_initializer(self.fixed, self.moving, 20, 1.0, False, 10, txfn=self.start)
+            coarse = (
+                ants.resample_image(image, (COARSE_MM,) * 3, interp_type=0) for image in (self.fixed, self.moving)
+            )
+            ants.affine_initializer(*coarse, 20, 0.5, False, 10, txfn=self.start)
         self.answer = ants.registration(
             self.fixed,
             self.moving,

@@ -19,10 +19,12 @@ MUTUAL_INFORMATION_ALONE = {
 
 
 class Registration:
+    """By default elastix stops with less than a quarter of its samples inside: a moving image may be far smaller."""
+
     def __init__(self, fixed: sitk.Image, moving: sitk.Image, job: dict):
         parameters = itk.ParameterObject.New()
         for number, name in enumerate(MAPS[job["motion"]]):
-            changes = {"WriteResultImage": ["false"]}
+            changes = {"WriteResultImage": ["false"], "RequiredRatioOfValidSamples": ["0.05"]}
             if number == 0:
                 changes |= {} if job.get("start") == "frames" else CENTRES
             else:

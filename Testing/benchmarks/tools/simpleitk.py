@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import SimpleITK as sitk
 
+SHRINK = (4, 2, 1)
+SAMPLES = 50_000
 TRANSFORMS = {"rigid": sitk.Euler3DTransform, "affine": sitk.AffineTransform}
 
 
@@ -30,12 +32,13 @@ class Registration:
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(50)
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(0.05, 1)
+        voxels = self.fixed.GetNumberOfPixels()
+        method.SetMetricSamplingPercentagePerLevel([min(SAMPLES * shrink**3 / voxels, 1.0) for shrink in SHRINK], 1)
         method.SetInterpolator(sitk.sitkLinear)
-        method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-4, 200, 0.5, 1e-6)
+        method.SetOptimizerAsGradientDescentLineSearch(1.0, 100, 1e-6, 10)
         method.SetOptimizerScalesFromPhysicalShift()
-        method.SetShrinkFactorsPerLevel([4, 2, 1])
-        method.SetSmoothingSigmasPerLevel([2, 1, 0])
+        method.SetShrinkFactorsPerLevel(SHRINK)
+        method.SetSmoothingSigmasPerLevel([4, 2, 0])
         method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
         method.SetInitialTransform(start, inPlace=True)
         method.Execute(self.fixed, self.moving)
@@ -48,7 +51,7 @@ class Registration:
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         demons.SetStandardDeviations(1.5)
         field = None
-        for shrink, iterations in ((4, 60), (2, 60), (1, 30)):
+        for shrink, iterations in zip(SHRINK, (60, 60, 30)):
             demons.SetNumberOfIterations(iterations)
             fixed, moving = (_coarse(image, shrink) for image in (self.fixed, moved))
             if field is None:
