@@ -9,11 +9,11 @@ step solves the normal equations of the measure and the bending energy together 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from TwinCore import Grid, GridTransform, Image, InvalidInput, Job, LinearTransform
+from TwinCore import Grid, GridTransform, Image, InvalidInput, Job, LinearTransform, bounding_box
 
 from .deformable_contrast import common_contrasts, recoded
 from .deformable_flow import exponential, refine, see_through
@@ -34,6 +34,12 @@ WINDOW = 1.5
 """Gaussian window of the local correlation, standard deviation in voxels."""
 
 CONTRASTS = 2
+LEAST_HOLD = 0.01
+"""Beyond the knots that are held by more than this share of what the best are, the next level does not compare."""
+
+MARGIN = 2
+"""Knots round those that are held, too."""
+
 ENOUGH = 0.02
 """A level ends early when no point moves further than this in a step, in voxels."""
 
@@ -119,10 +125,13 @@ def register_deformable(
     fit, finish = job.split(fit=9, finish=1)
     with fit:
         parts = fit.split(**{f"voxels_of_{level.width_mm:g}_mm": level.cost for level in levels})
+        low, high = np.zeros(3, int), np.array(levels[0].knots.shape)
         for level, coarser, part in zip(levels, (levels[0], *levels), parts):
             with part:
-                velocity = _refined(velocity, coarser.knots, level.knots)
-                velocity = _fit(velocity, level, sides, stiffness, part)
+                ratio = np.rint(coarser.knots.spacing / level.knots.spacing).astype(int)[::-1]
+                velocity = refine(velocity, ratio, level.knots.shape)
+                level = level.within(low * ratio, high * ratio)
+                velocity, (low, high) = _fit(velocity, level, sides, stiffness, part)
     with finish:
         return _result(velocity, levels[-1], finish)
 
@@ -156,21 +165,33 @@ class _Side:
         """An image of this side, and how much it counts, at a level's displaced voxels."""
         to_voxels = np.linalg.inv(image.grid.ijk_to_ras) @ self.pull @ level.grid.ijk_to_ras
         weight = None if counts is None else counts.array
-        return see_through(image.array, weight, to_voxels[:3], displacement, level.ratio, level.grid.shape)
+        inside = np.ascontiguousarray(displacement[level.box])
+        return see_through(image.array, weight, to_voxels[:3], inside, level.ratio, level.grid.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """One resolution: the grid that the images are compared on, and the coarser one of the velocity."""
+    """One resolution: the grid that the images are compared on, the coarser one of the velocity, and voxels per knot.
+
+    The images are compared in a box of the velocity's knots only, where there is something to be compared.
+    """
 
     width_mm: float
     grid: Grid
     knots: Grid
     ratio: tuple[int, ...]
+    box: tuple[slice, ...] = (slice(None),) * 4
 
     @property
     def cost(self) -> float:
         return self.grid.size + 1e5
+
+    def within(self, low: np.ndarray, high: np.ndarray) -> _Level:
+        """The level that compares between two knots only; indices along k, j, i, the second not included."""
+        high = np.minimum(high, self.knots.shape)
+        first, last = low * self.ratio, np.minimum((high - 1) * self.ratio, self.grid.shape)
+        box = (slice(None), *(slice(a, b) for a, b in zip(low, high)))
+        return replace(self, grid=self.grid.crop(first, last), box=box)
 
 
 def _levels(fixed: Grid, finest_mm: float) -> list[_Level]:
@@ -205,14 +226,9 @@ def _thinned(grid: Grid, strides: np.ndarray, beyond: int) -> Grid:
     return Grid((depth, height, width), matrix)
 
 
-def _refined(velocity: np.ndarray, old: Grid, new: Grid) -> np.ndarray:
-    """A velocity in mm on finer knots."""
-    ratio = np.rint(old.spacing / new.spacing).astype(int)[::-1]
-    return refine(velocity, ratio, new.shape)
-
-
-def _fit(velocity: np.ndarray, level: _Level, sides: Sequence[_Side], stiffness: float, job: Job) -> np.ndarray:
-    """The velocity, in mm along the grid's axes, after the steps of one level."""
+def _fit(velocity: np.ndarray, level: _Level, sides: Sequence[_Side], stiffness: float, job: Job):
+    """The velocity, in mm along the grid's axes, after the steps of one level, and the box of knots that mattered."""
+    equations = np.zeros((9, *level.knots.shape), np.float32)
     images = _channels(velocity, level, sides, job)
     spectrum = bending_spectrum(level.knots.shape, level.knots.spacing, stiffness)
     for _ in job.each(range(STEPS)):
@@ -224,14 +240,21 @@ def _fit(velocity: np.ndarray, level: _Level, sides: Sequence[_Side], stiffness:
                 side.seen(image, counts, level, shift) for side, (image, counts), shift in zip(sides, channel, shifts)
             )
             pairs.append((p, q))
-        equations = normal_equations(
-            pairs, counts_p * counts_q, WINDOW, level.grid.spacing, level.ratio, level.knots.shape, job
-        )
+        weight, knots = counts_p * counts_q, equations[level.box].shape[1:]
+        equations[level.box] = normal_equations(pairs, weight, WINDOW, level.grid.spacing, level.ratio, knots, job)
         step = solve(equations, velocity, spectrum, job)
         velocity = velocity + step
         if np.abs(step).max() < ENOUGH * level.width_mm:
             break
-    return velocity
+    return velocity, _where_it_pulls(equations)
+
+
+def _where_it_pulls(equations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First knot of, and first one after, the box in which the images hold the deformation, with a margin."""
+    hold = equations[3:6].sum(0)
+    if not hold.any():
+        raise InvalidInput("There is nothing in the images that could be matched where they overlap.")
+    return bounding_box(hold > LEAST_HOLD * np.quantile(hold, 0.99), MARGIN)
 
 
 def _displacements(velocity: np.ndarray, level: _Level, sides: Sequence[_Side]) -> list[np.ndarray]:
