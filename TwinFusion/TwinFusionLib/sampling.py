@@ -71,7 +71,7 @@ class Region:
         return np.flatnonzero(self.mask)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """RAS points (count, 3) in the order of memory, off the grid by up to half a voxel: no grid then fits another."""
+        """RAS points (count, 3) in the order of memory, off the grid by up to half a voxel, lest grids fit."""
         chosen = np.sort(rng.integers(0, self._inside.size, count))
         ijk = np.stack(np.unravel_index(self._inside[chosen], self.grid.shape)[::-1], -1)
         last = np.array(self.grid.shape[::-1]) - 1
