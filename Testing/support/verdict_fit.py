@@ -13,6 +13,7 @@ WORSE = {
     "consistency_mm": 1,
     "mirrored": 1,
     "runner_up": 1,
+    "nmi": -1,
     "z_score": -1,
     "local_z": -1,
     "edge_gain": -1,
