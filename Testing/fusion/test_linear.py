@@ -94,11 +94,11 @@ def test_measure_is_one_without_dependence_and_near_two_with_complete_dependence
     grid = Grid.isotropic(SHAPE, 4.0)
     rng = np.random.default_rng(1)
     image, other = (Image(rng.integers(0, 8, SHAPE).astype(np.float32), grid, "MR") for _ in range(2))
-    on_the_grid = Region.whole(grid).draw(20000, rng)
+    on_the_grid = Region(grid).draw(20000, rng)
     on_the_grid = grid.to_ras(np.rint(grid.to_ijk(on_the_grid)))
 
     def measure(onto: Image) -> float:
-        samples = sample(image, Region.whole(grid), None, 10, 0)
+        samples = sample(image, Region(grid), None, 10, 0)
         ijk = np.rint(grid.to_ijk(on_the_grid)).astype(int)
         bins = np.rint(to_bins(image.array))[ijk[:, 2], ijk[:, 1], ijk[:, 0]].astype(np.uint64)
         drawn = type(samples)(on_the_grid, bins)
@@ -114,7 +114,7 @@ def test_the_measure_s_slope_is_that_of_its_values():
     fixed, moving = (at_resolution(image, 8.0) for image in pair(truth))
     inside = np.zeros(moving.grid.shape, bool)
     inside[4:-4, 4:-4, 4:-4] = True
-    samples = sample(moving, Region(inside, moving.grid), None, 30000, 0)
+    samples = sample(moving, Region(moving.grid, inside), None, 30000, 0)
     onto, centre = Target.of(fixed, fixed, None), moving.grid.centre
     pose = rigid(2, (0, 1, 0), (3, -2, 1)).matrix @ truth.matrix
     _, overlap, by_pose = mutual_information_slope(samples, onto, pose[None])
@@ -172,7 +172,7 @@ def test_poses_to_begin_with_cover_every_overlap_and_those_kept_lie_apart():
 def test_the_rough_measure_of_a_lattice_is_that_of_each_pose_alone():
     """Whole voxels of shift and nearest voxels: against a count of pairs written out."""
     fixed, moving = (at_resolution(image, 8.0) for image in pair(rigid(5, (1, 0, 2), (4, 3, -2))))
-    samples, onto = sample(moving, Region.whole(moving.grid), None, 400, 0), Target.of(fixed, fixed, None)
+    samples, onto = sample(moving, Region(moving.grid), None, 400, 0), Target.of(fixed, fixed, None)
     turns, shifts = (
         np.array([rigid(d, (1, 1, 0), (0, 5, 0)).matrix for d in (0, 70)]),
         np.array([[0, 0, 0], [2, -1, 3]]),

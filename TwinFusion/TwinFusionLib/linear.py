@@ -116,10 +116,10 @@ class Pair:
         regions = []
         for image, mask, focus, levels in zip(self.moving, self.moving_masks, self.focus, self.smoothed[1:]):
             if focus is not None:
-                half: Region | None = Region(focus if mask is None else focus & mask, image.grid)
+                half: Region | None = Region(image.grid, focus if mask is None else focus & mask)
             else:
                 half = depths(levels[self.levels[2].sigma_mm]) if mask is None else None
-            regions.append((Region.whole(image.grid) if mask is None else Region(mask, image.grid), half))
+            regions.append((Region(image.grid, mask), half))
         return regions
 
     def channels(self, level: Level, seeds: Sequence[int]) -> list[list[tuple[Samples, Target]]]:

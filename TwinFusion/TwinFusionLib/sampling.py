@@ -23,7 +23,7 @@ DEEP_MM = 20.0
 LEAST_DEEP = 0.1
 
 _KNOT_SAMPLES = 200_000
-_CELLS = 1024
+_CELLS = 16384
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +57,21 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of space: voxels of a grid, not necessarily that of the image in which it is looked at."""
+    """Voxels of a grid, not necessarily that of the image in which they are looked at; all of them without a mask."""
 
-    mask: np.ndarray
     grid: Grid
-
-    @classmethod
-    def whole(cls, grid: Grid) -> Region:
-        return cls(np.broadcast_to(True, grid.shape), grid)
+    mask: np.ndarray | None = None
 
     @cached_property
-    def _inside(self) -> np.ndarray:
-        return np.flatnonzero(self.mask)
+    def _inside(self) -> np.ndarray | None:
+        return None if self.mask is None else np.flatnonzero(self.mask)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """RAS points (count, 3) in the order of memory, off the grid by up to half a voxel, lest grids fit."""
-        chosen = np.sort(rng.integers(0, self._inside.size, count))
-        ijk = np.stack(np.unravel_index(self._inside[chosen], self.grid.shape)[::-1], -1)
+        inside = self._inside
+        chosen = np.sort(rng.integers(0, self.grid.size if inside is None else inside.size, count))
+        chosen = chosen if inside is None else inside[chosen]
+        ijk = np.stack(np.unravel_index(chosen, self.grid.shape)[::-1], -1)
         last = np.array(self.grid.shape[::-1]) - 1
         return self.grid.to_ras(np.clip(ijk + rng.uniform(-0.5, 0.5, ijk.shape), 0, last))
 
@@ -97,7 +95,7 @@ def depths(image: Image) -> Region | None:
     body = binary_fill_holes(image.array > image.array.mean())
     depth = distance_transform_edt(np.pad(body, 1), sampling=image.grid.spacing[::-1])[1:-1, 1:-1, 1:-1]
     deep = depth > DEEP_MM
-    return Region(deep, image.grid) if deep.sum() > LEAST_DEEP * body.sum() else None
+    return Region(image.grid, deep) if deep.sum() > LEAST_DEEP * body.sum() else None
 
 
 def to_bins(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
@@ -129,7 +127,8 @@ def to_bins(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
         [np.quantile(background, np.linspace(0, 1, share + 1))[:-1], np.quantile(body, np.linspace(0, 1, BINS - share))]
     )
     knots, position = np.unique(knots, return_index=True)
-    return _piecewise_linear(flat, knots.astype(np.float32), position.astype(np.float32)).reshape(values.shape)
+    table = np.interp(np.linspace(knots[0], knots[-1], _CELLS), knots, position).astype(np.float32)
+    return _tabulated(flat, np.float32(knots[0]), np.float32(knots[-1]), table).reshape(values.shape)
 
 
 def _indices(image: Image) -> np.ndarray:
@@ -143,24 +142,15 @@ def _nearest(mask: np.ndarray, image: Image, points: np.ndarray) -> np.ndarray:
     return mask[k, j, i]
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def _piecewise_linear(values, knots, position):
-    """A table of equal cells tells near which knot a value lies: a few steps in place of a search."""
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def _tabulated(values, low, high, table):
+    """Values through a function that is tabulated from low to high, linearly between."""
     out = np.empty(values.shape, np.float32)
-    last = len(knots) - 1
-    slopes = np.empty(last, np.float32)
-    for n in range(last):
-        slopes[n] = (position[n + 1] - position[n]) / (knots[n + 1] - knots[n])
-    near = np.zeros(_CELLS, np.int64)
-    by_cell = np.float32(_CELLS - 1) / (knots[last] - knots[0])
-    for n in range(1, last):
-        near[int((knots[n] - knots[0]) * by_cell) + 1 :] = n
+    by_cell = np.float32(len(table) - 1) / (high - low)
     for n in prange(values.shape[0]):
-        value = min(max(values[n], knots[0]), knots[last])
-        low = near[int((value - knots[0]) * by_cell)]
-        while low < last - 1 and knots[low + 1] <= value:
-            low += 1
-        out[n] = position[low] + (value - knots[low]) * slopes[low]
+        x = (min(max(values[n], low), high) - low) * by_cell
+        cell = min(int(x), len(table) - 2)
+        out[n] = table[cell] + (x - np.float32(cell)) * (table[cell + 1] - table[cell])
     return out
 
 
