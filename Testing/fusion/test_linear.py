@@ -38,10 +38,10 @@ def test_recovers_a_known_affine_move():
     stretch = np.eye(4)
     stretch[:3, :3] = [[1.04, 0.02, 0], [0, 0.97, 0.02], [0.02, 0, 1.03]]
     truth = LinearTransform(rigid(20, (1, 2, 3), (12, -7, 20)).matrix @ stretch)
-    density, moving = pair(rigid(0, (1, 0, 0), (0, 0, 0)))
-    fixed = resample(density, density.grid, truth)
+    _, moving = pair(rigid(0, (1, 0, 0), (0, 0, 0)))
+    fixed = resample(moving, moving.grid, truth)
     result = register_linear(fixed, [moving], "affine")
-    assert mean_error_mm(result.transform, truth, moving) < 1.0
+    assert mean_error_mm(result.transform, truth, moving) < 0.4  # a tenth of a voxel, at the corners
     assert mean_error_mm(register_linear(fixed, [moving]).transform, truth, moving) > 3.0
 
 
@@ -118,7 +118,7 @@ def test_the_measure_s_slope_is_that_of_its_values():
     onto, centre = Target.of(fixed, fixed, None), moving.grid.centre
     pose = rigid(2, (0, 1, 0), (3, -2, 1)).matrix @ truth.matrix
     _, overlap, by_pose = mutual_information_slope(samples, onto, pose[None])
-    assert overlap == 1.0
+    assert overlap[0] == pytest.approx(1.0)
     slope = along_steps(pose[None], by_pose, centre, 12)[0]
     steps = 0.1 * np.concatenate([np.eye(12), -np.eye(12)])
     nmi = mutual_information_slope(samples, onto, moved(np.tile(pose, (24, 1, 1)), steps, centre))[0]
