@@ -42,6 +42,7 @@ from registration_tools import (  # noqa: E402
 
 from TwinCore import Image  # noqa: E402
 from TwinCore.volume_file import read_volume  # noqa: E402
+from TwinFusionLib.linear import mean_motion  # noqa: E402
 
 ANGLES_DEG = (60.0, 90.0)
 SHIFT_MM = 80.0
@@ -49,6 +50,8 @@ SUCCESS_MM = 2.0
 SEEDS = (1, 2, 3)
 THINNING = 2
 SARCOMAS = ("STS_002", "STS_008", "STS_025")
+AGREE_MM = 5.0
+"""Tools agree that end within this of the one in their middle."""
 BODY_POINTS = 3000
 IDENTITY = np.eye(4)
 
@@ -121,13 +124,15 @@ def pairs(names: Sequence[str], folder: Path, data: Path, methods: Sequence[Meth
         heads = subject("T1-CT", t1, average, folder, motion="affine")
         yield "T1-CT", [settled(heads, methods, "centres")]
     patients = [data / "sts_petctmr" / name for name in SARCOMAS if (data / "sts_petctmr" / name).is_dir()]
-    if {"MR-PET", "MR-CT"} & set(names) and patients:
+    if {"MR-PET", "MR-PET alone", "MR-CT"} & set(names) and patients:
         with_ct = [settled(sarcoma(patient, "CT", folder), methods, "frames") for patient in patients]
         if "MR-CT" in names:
             yield "MR-CT", with_ct
-        if "MR-PET" in names:  # CT and PET are of one scanner, so that their home is one
-            with_pet = [sarcoma(patient, "PET", folder) for patient in patients]
-            yield "MR-PET", [replace(pet, home=ct.home) for pet, ct in zip(with_pet, with_ct)]
+        with_pet = [sarcoma(patient, "PET", folder) for patient in patients]  # of the CT's scanner: their home is one
+        if "MR-PET" in names:
+            yield "MR-PET, by the CT of the PET", [replace(ct, limit_mm=p.limit_mm) for ct, p in zip(with_ct, with_pet)]
+        if "MR-PET alone" in names:
+            yield "MR-PET alone", [replace(pet, home=ct.home) for pet, ct in zip(with_pet, with_ct)]
 
 
 def brains(folder: Path) -> Iterator[Subject]:
@@ -148,9 +153,9 @@ def sarcoma(patient: Path, other: str, folder: Path) -> Subject:
 
 
 def settled(unknown: Subject, methods: Sequence[Method], start: str) -> Subject:
-    """A subject whose home is the pose nearest to those that all methods find from nearby.
+    """A subject whose home is the mean of the poses on which the methods agree when they begin nearby.
 
-    It is told how far they are apart, and how far from home the files' own pose is where that is the start.
+    It is told how far each is from it, and how far the files' own pose is where that is the start.
     """
     found = {}
     for method in (ALL_POSES, *methods):
@@ -160,11 +165,15 @@ def settled(unknown: Subject, methods: Sequence[Method], start: str) -> Subject:
     subjects = {tool: replace(unknown, home=np.linalg.inv(pull)) for tool, pull in found.items()}
     distances = {tool: [some.error_mm(pull) for pull in found.values()] for tool, some in subjects.items()}
     best = min(distances, key=lambda tool: statistics.median(distances[tool]))
-    told = [f"{tool} {distance:.1f} mm" for tool, distance in zip(found, distances[best]) if tool != best]
+    agree = [
+        subjects[tool].home for tool, distance in zip(found, distances[best]) if distance < AGREE_MM or tool == best
+    ]
+    home = replace(unknown, home=mean_motion(np.array(agree), unknown.centre, unknown.job["motion"]))
+    told = [f"{tool} {home.error_mm(pull):.1f} mm" for tool, pull in found.items()]
     if start == "frames":
-        told.append(f"the files' own pose {subjects[best].error_mm(IDENTITY):.1f} mm")
-    print(f"{unknown.name}: home is where {best} ends; from there: {', '.join(told) or 'none'}\n", flush=True)
-    return subjects[best]
+        told.append(f"the files' own pose {home.error_mm(IDENTITY):.1f} mm")
+    print(f"{unknown.name}: home is the mean of {len(agree)} tools; from there: {', '.join(told)}\n", flush=True)
+    return home
 
 
 def starts(subjects: Sequence[Subject], count: int, most_degrees: float) -> list[tuple[Subject, Start]]:
@@ -210,7 +219,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--starts", type=int, default=100, help="of ours, for each pair and angle")
     options.add_argument("--peer-starts", type=int, default=10, help="of each peer, the first ones of ours")
-    options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-PET", "MR-CT"])
+    options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-CT", "MR-PET", "MR-PET alone"])
     options.add_argument("--angles", nargs="+", type=float, default=ANGLES_DEG)
     options.add_argument("--quick", action="store_true", help="ten starts of ours, two of each peer")
     args = options.parse_args()

@@ -1,0 +1,225 @@
+"""Registration of real images whose pose is known, or nearly: `make bench`.
+
+    python patients.py                     # three to five minutes on two cores
+    python patients.py --starts 3
+
+A sarcoma whose outline in the PET is published, PET and CT of one scanner, four contrasts of a glioma, and ultrasound
+of two phantoms; all but the sarcoma from frames moved at random by up to 60 degrees and 80 mm. Each registration is
+graded. The images are looked for in DIGITALTWIN_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Testing/support"))
+
+from known_moves import random_direction  # noqa: E402
+from registration_tools import print_table  # noqa: E402
+
+from TwinApp.loading import load_case  # noqa: E402
+from TwinCore import Grid, Image, LinearTransform, centroid  # noqa: E402
+from TwinCore.segmentation import carry_mask  # noqa: E402
+from TwinCore.volume_file import read_volume  # noqa: E402
+from TwinFusionLib.attention import Attention  # noqa: E402
+from TwinFusionLib.outcome import regarded  # noqa: E402
+from TwinFusionLib.presets import choose_preset  # noqa: E402
+from TwinFusionLib.quality import assess  # noqa: E402
+from TwinFusionLib.registration import Found, register  # noqa: E402
+from TwinFusionLib.ultrasound import sector  # noqa: E402
+from TwinFusionLib.verdict import judge  # noqa: E402
+
+MOST_DEGREES, MOST_MM = 60.0, 80.0
+ULTRASOUND_DEGREES, ULTRASOUND_MM = 15.0, 15.0
+SARCOMAS = ("STS_002", "STS_008", "STS_025")
+GLIOMA = ("t1", "t2", "fla")
+PHANTOMS = ("SpinePhantom", "NwirePhantom")
+
+
+def found_and_graded(
+    fixed: Image, moving: Sequence[Image], attention: Attention | None = None, seed: int = 0
+) -> tuple[Found, str]:
+    """What the usual preset finds, and the grade of it by the image that tells most."""
+    attention = attention or Attention()
+    found = register(fixed, moving, choose_preset(fixed, moving), attention, seed=seed)
+    figures = [
+        assess(
+            fixed,
+            image,
+            found.transform,
+            repeats=found.repeats,
+            moving_mask=regarded(attention, image),
+            linear=found.linear,
+        )
+        for image in moving
+    ]
+    return found, judge(max(figures, key=lambda q: (q.nmi == q.nmi, q.nmi))).grade
+
+
+def moved(image: Image, rng: np.random.Generator, degrees: float = MOST_DEGREES, mm: float = MOST_MM):
+    """The image with its frame moved at random, and the move (4, 4)."""
+    move = np.eye(4)
+    turn = np.deg2rad(rng.uniform(0, degrees)) * random_direction(rng)
+    move[:3, :3] = Rotation.from_rotvec(turn).as_matrix()
+    move[:3, 3] = image.grid.centre + rng.uniform(0, mm) * random_direction(rng) - move[:3, :3] @ image.grid.centre
+    return replace(image, grid=Grid(image.grid.shape, move @ image.grid.ijk_to_ras)), move
+
+
+def error_mm(found: Found, move: np.ndarray, image: Image, home: np.ndarray | None = None) -> float:
+    """Mean error over what the image shows, given its frame's move and its true pose without it."""
+    shown = image.grid.to_ras(np.argwhere(image.array > image.array.mean())[::50, ::-1])
+    true = shown if home is None else LinearTransform(home).push(shown)
+    there = found.transform.push(LinearTransform(move).push(shown))
+    return float(np.linalg.norm(there - true, axis=1).mean())
+
+
+def summary(name: str, limit_mm: float, errors: Sequence[float], grades: Sequence[str]) -> list[str]:
+    within = sum(error < limit_mm for error in errors)
+    counts = Counter(grades)
+    told = ", ".join(f"{counts[grade]} {grade}" for grade in ("good", "check", "failed") if counts[grade])
+    median = f"{np.median(errors):.2f} ({min(errors):.2f} to {max(errors):.2f})"
+    return [name, median, f"{within} of {len(errors)} < {limit_mm:.1f} mm", told]
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def sarcoma(starts: int) -> None:
+    """STS_001 from the scanners' own frames, 779 mm apart, hip bent in between, with a focus on the tumour."""
+    case = load_case(ROOT / "docs/cases/sarcoma.toml")
+    masks = case.masks("GTV_Mass")
+    pet, outline = case.images["PET"], masks["PET"]
+    attention = Attention(focus={name: mask for name, mask in masks.items() if name != "PET"})
+    lines = []
+    for names in (("T2FS", "T1"), ("T2FS",), ("T1",)):
+        errors, overlaps, grades = [], [], []
+        for seed in range(starts):
+            found, grade = found_and_graded(pet, [case.images[name] for name in names], attention, seed)
+            centre = centroid(masks["T1"], case.images["T1"].grid)
+            errors.append(np.linalg.norm(found.transform.push(centre) - centroid(outline, pet.grid)))
+            carried = carry_mask(masks["T1"], case.images["T1"].grid, pet.grid, found.transform)
+            overlaps.append(dice(carried, outline))
+            grades.append(grade)
+        spread = f"{np.median(overlaps):.3f} ({min(overlaps):.3f} to {max(overlaps):.3f})"
+        lines.append([*summary(" and ".join(names), 3.0, errors, grades), spread])
+    print("## Sarcoma STS_001, MR to PET from native frames, by seed\n")
+    print_table(["images", "centroid, mm off", "success", "verdicts", "Dice of the carried tumour"], lines)
+
+
+def scanner_pairs(data: Path, starts: int) -> list[list[str]]:
+    """PET onto the CT of its own scanner: the files' frame is the truth."""
+    lines = []
+    for name in SARCOMAS:
+        ct = read_volume(data / f"sts_petctmr/{name}/CT_image.nii.gz", "CT")
+        pet = read_volume(data / f"sts_petctmr/{name}/PET_image.nii.gz", "PT", "g/mL")
+        lines.append(repeated(f"{name}, PET to CT", ct, pet, float(pet.grid.spacing.max()), starts))
+    return lines
+
+
+def repeated(name: str, fixed: Image, moving: Image, limit_mm: float, starts: int, most=(MOST_DEGREES, MOST_MM)):
+    """A line on registrations from frames moved at random, whose truth is the files' frame."""
+    rng = np.random.default_rng(1)
+    errors, grades = [], []
+    for seed in range(starts):
+        away, move = moved(moving, rng, *most)
+        found, grade = found_and_graded(fixed, [away], seed=seed)
+        errors.append(error_mm(found, move, moving))
+        grades.append(grade)
+    return summary(name, limit_mm, errors, grades)
+
+
+def glioma(data: Path, starts: int) -> list[list[str]]:
+    """T1, T2 and FLAIR onto T1 with contrast: the truth is where the engine ends from the scanner's frame.
+
+    The Dice is that of the brain, carried from T1 with contrast by what was found from a moved frame and by the truth.
+    """
+    folder = data / "brain_tcga_fg_6692"
+    fixed = read_volume(folder / "t1c.nii.gz", "MR")
+    brain = read_volume(folder / "t1c_brainmask.nii.gz").array > 0
+    lines = []
+    for name in GLIOMA:
+        image = read_volume(folder / f"{name}.nii.gz", "MR")
+        home, own = found_and_graded(fixed, [image])
+        at_home = carry_mask(brain, fixed.grid, image.grid, home.transform.inverse())
+        errors, grades, overlaps = [], [own], []
+        rng = np.random.default_rng(1)
+        for seed in range(starts):
+            away, move = moved(image, rng)
+            found, grade = found_and_graded(fixed, [away], seed=seed)
+            errors.append(error_mm(found, move, image, home.transform.matrix))
+            overlaps.append(dice(carry_mask(brain, fixed.grid, away.grid, found.transform.inverse()), at_home))
+            grades.append(grade)
+        lines.append(summary(f"TCGA-FG-6692, {name} to t1c (brain Dice {min(overlaps):.3f})", 2.0, errors, grades))
+    return lines
+
+
+def phantoms(data: Path, starts: int) -> list[list[str]]:
+    """Ultrasound of phantoms onto itself, whole and with other ends cut off, and onto a CT-like image made from it."""
+    lines = []
+    for name in PHANTOMS:
+        image = read_volume(data / f"ultrasound/{name}FreehandReconstructed.mha", "US")
+        image = image.with_array(image.array.astype(np.float32))
+        one, other = parts(image)
+        most = (ULTRASOUND_DEGREES, ULTRASOUND_MM)
+        lines.append(repeated(f"{name}, to itself", image, image, 2.0, starts, most))
+        lines.append(repeated(f"{name}, four fifths to other four fifths", one, other, 2.0, starts, most))
+        if name == "SpinePhantom":
+            lines.append(repeated(f"{name}, to a CT-like image", ct_like(image), image, 2.0, starts, most))
+    return lines
+
+
+def parts(image: Image) -> tuple[Image, Image]:
+    """The image without a fifth at the one and at the other end of its longest side."""
+    axis = int(np.argmax(np.array(image.grid.shape) * image.grid.spacing[::-1]))
+    length = image.grid.shape[axis]
+    low, high = np.zeros(3, int), np.array(image.grid.shape)
+    first, last = high.copy(), low.copy()
+    first[axis], last[axis] = round(0.8 * length), round(0.2 * length)
+    return image.crop(low, first), image.crop(last, high)
+
+
+def ct_like(image: Image) -> Image:
+    """What a CT of the phantom might show: strong echoes as bone, the rest of the sector as soft tissue in air."""
+    seen = sector(image)
+    seen = np.ones(image.grid.shape, bool) if seen is None else seen
+    smooth = ndimage.gaussian_filter(image.array, 1.0 / image.grid.spacing[::-1])
+    bone = smooth > np.percentile(smooth[seen], 93)
+    noise = np.random.default_rng(0).standard_normal(image.grid.shape)
+    hounsfield = np.where(seen, np.where(bone, 500.0, 40.0), -1000.0) + 15 * noise
+    blurred = ndimage.gaussian_filter(hounsfield, 0.7 / image.grid.spacing[::-1])
+    return Image(blurred.astype(np.float32), image.grid, "CT", name="CT-like")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--starts", type=int, default=6, help="or seeds, for each line")
+    options.add_argument("--parts", nargs="+", default=["sarcoma", "scanner", "glioma", "phantoms"])
+    args = options.parse_args()
+    data = Path(os.environ.get("DIGITALTWIN_DATA", ROOT / "../shared/data")).resolve()
+    if not data.is_dir():
+        print(f"not run: no patients' images in {data} (DIGITALTWIN_DATA)")
+        return
+    os.environ["DIGITALTWIN_DATA"] = str(data)
+    if "sarcoma" in args.parts:
+        sarcoma(args.starts)
+    makers = {"scanner": scanner_pairs, "glioma": glioma, "phantoms": phantoms}
+    lines = [line for name, make in makers.items() if name in args.parts for line in make(data, args.starts)]
+    if lines:
+        print("## Patients and phantoms, from frames moved at random\n")
+        print_table(["images", "error, mm, median (range)", "success", "verdicts"], lines)
+
+
+if __name__ == "__main__":
+    main()
