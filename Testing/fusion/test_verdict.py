@@ -13,7 +13,7 @@ from verdict_fit import fit, operating_point, roc
 from TwinCore import Grid, GridTransform, LinearTransform
 from TwinFusionLib import verdict
 from TwinFusionLib.quality import Quality, assess
-from TwinFusionLib.quality_fields import folding, inverse_consistency, largest_disagreement, uncertainty_map
+from TwinFusionLib.quality_fields import folding, largest_disagreement, uncertainty_map
 from TwinFusionLib.verdict import WORDS, contributions, judge, model
 
 FOLDER = resources.files("TwinFusionLib")
@@ -46,6 +46,7 @@ def test_figures_fall_with_the_distance_from_the_truth(assessed):
         assert assessed[better].residual_mm < assessed[worse].residual_mm
         assert assessed[better].deficit < assessed[worse].deficit
     assert assessed[0].drift_mm < 1.0
+    assert assessed[0].inverse_consistency_mm < 1.0
     assert assessed[3].drift_mm == pytest.approx(3.0, abs=1.0)
     assert assessed[10].drift_mm == pytest.approx(10.0, abs=2.0)
     assert assessed[40].overlap < assessed[0].overlap
@@ -109,7 +110,8 @@ def test_a_fit_finds_what_tells_right_from_wrong_and_leaves_out_the_rest():
     figures["drift_mm"] = errors * 0.5 + rng.normal(0, 1.0, 400)
     figures["deficit"] = rng.normal(0, 1, 400)
     figures["local_z"] = errors + rng.normal(0, 5.0, 400)
-    for name in ("residual_mm", "consistency_mm", "mirrored", "runner_up", "z_score", "edge_gain", "explained"):
+    others = "residual_mm consistency_mm inverse_consistency_mm mirrored runner_up z_score edge_gain explained"
+    for name in others.split():
         figures[name] = rng.normal(0, 1, 400)
     rows = [{"error_mm": errors[n], **{k: float(v[n]) for k, v in figures.items()}} for n in range(400)]
     fitted = fit(rows, model(), {"pairs": 400, "date": "2026-01-01", "seeds": [1]})
@@ -149,7 +151,6 @@ def test_figures_of_transforms_alone():
     points = grid.corners()
     shifts = [LinearTransform(rigid(0, (1, 0, 0), (mm, 0, 0)).matrix) for mm in (0.0, 1.0, -2.0)]
     assert largest_disagreement(shifts, points) == pytest.approx(3.0)
-    assert inverse_consistency(shifts[1], shifts[2], points) == pytest.approx(1.0)
     spread = uncertainty_map(shifts, grid)
     assert spread.unit == "mm"
     np.testing.assert_allclose(spread.array, np.std([0, 1, -2], ddof=1), rtol=1e-5)

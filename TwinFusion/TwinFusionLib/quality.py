@@ -14,7 +14,7 @@ from .linear import LinearResult
 from .mutual_information import mutual_information
 from .quality_blocks import agreement
 from .quality_edges import edge_agreement
-from .quality_fields import folding, inverse_consistency, largest_disagreement, uncertainty_map
+from .quality_fields import folding, largest_disagreement, uncertainty_map
 from .quality_overlay import Overlay, lay_over, share_inside
 from .quality_poses import standing
 
@@ -49,7 +49,8 @@ class Quality:
     body_overlap : float
         Dice of the bodies within the common field of view.
     inverse_consistency_mm : float
-        Mean distance between points and where the way there and the separately found way back take them.
+        Mean distance over the body between points and where the way there, and another one back that is found with
+        the fixed image moving, take them.
     jacobian_min, folding : float
         Of a deformation: least local change of volume, share of voxels where it folds.
     landmark_error_mm : float
@@ -91,12 +92,11 @@ def assess(
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
     landmarks: tuple[np.ndarray, np.ndarray] | None = None,
-    reverse: Transform | None = None,
     linear: LinearResult | None = None,
     seed: int = 0,
     job: Job | None = None,
 ) -> Quality:
-    """Measure a registration on the images themselves, smoothed to 4 mm, in a fraction of a second.
+    """Measure a registration on the images themselves, smoothed to 3 mm, in a fraction of a second.
 
     >>> judge(assess(ct, mr, result.transform, repeats=result.repeats, linear=result)).grade       # doctest: +SKIP
     'good'
@@ -112,8 +112,6 @@ def assess(
         What counts of each image, on its grid.
     landmarks : pair of arrays, shape (n, 3), optional
         Points of the fixed and of the moving image, RAS mm, that belong together.
-    reverse : Transform, optional
-        fixed -> moving, found by a registration of its own.
     linear : LinearResult, optional
         What a rigid or affine registration said of itself.
     seed : int
@@ -149,8 +147,6 @@ def assess(
     points = overlay.body_points()
     if len(repeats) > 1:
         figures["spread_mm"] = largest_disagreement(repeats, points)
-    if reverse is not None:
-        figures["inverse_consistency_mm"] = inverse_consistency(transform, reverse, points)
     figures["body_overlap"] = _dice(overlay)
     job.checkpoint()
     stands = standing(overlay, seed, job)

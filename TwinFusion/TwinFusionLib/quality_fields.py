@@ -1,4 +1,4 @@
-"""What can be told from transforms alone: folding, the way there and back, and a map of how unsure they are."""
+"""What can be told from transforms alone: folding, and a map of how unsure they are."""
 
 from __future__ import annotations
 
@@ -22,21 +22,6 @@ def folding(transform: Transform) -> tuple[float, float]:
     if not volumes:
         return float("nan"), float("nan")
     return min(float(v.min()) for v in volumes), max(float((v <= 0).mean()) for v in volumes)
-
-
-def inverse_consistency(forth: Transform, back: Transform, points: np.ndarray) -> float:
-    """Mean distance in mm between points (n, 3) of the fixed frame and where the way there and back takes them.
-
-    Parameters
-    ----------
-    forth : Transform
-        Moving -> fixed.
-    back : Transform
-        Fixed -> moving, found on its own.
-    points : array, shape (n, 3)
-    """
-    returned = back.pull(forth.pull(points))
-    return float(np.linalg.norm(returned - points, axis=-1).mean())
 
 
 def largest_disagreement(transforms: Sequence[Transform], points: np.ndarray) -> float:

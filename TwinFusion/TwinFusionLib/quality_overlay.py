@@ -69,17 +69,24 @@ class Overlay:
 
     def samples(self, seed: int) -> Samples:
         """Points of the common view drawn at random off every grid, with the bins of the moving image there."""
-        rng = np.random.default_rng(seed)
-        inside = np.argwhere(self.seen)
-        chosen = inside[np.sort(rng.integers(0, len(inside), SAMPLES))]
-        points = self.grid.to_ras(chosen[:, ::-1] + rng.uniform(-0.5, 0.5, chosen.shape))
-        values = values_at(self.moving, self.transform.pull(points))
-        kept = values >= 0
-        return Samples(points[kept], np.rint(values[kept]).astype(np.uint64))
+        points = self._drawn(seed)
+        return _looked_at(points, values_at(self.moving, self.transform.pull(points)))
 
     def target(self) -> Target:
         """The fixed image, to interpolate in."""
         return Target(self.fixed.array, np.linalg.inv(self.fixed.grid.ijk_to_ras))
+
+    def exchanged(self, seed: int) -> tuple[Samples, Target]:
+        """`samples` of the fixed image, and as a `target` the moved one on the grid."""
+        points = self._drawn(seed)
+        moved = np.where(self.seen, self.on_grid()[1], np.float32(-1e4))
+        return _looked_at(points, values_at(self.fixed, points)), Target(moved, np.linalg.inv(self.grid.ijk_to_ras))
+
+    def _drawn(self, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        inside = np.argwhere(self.seen)
+        chosen = inside[np.sort(rng.integers(0, len(inside), SAMPLES))]
+        return self.grid.to_ras(chosen[:, ::-1] + rng.uniform(-0.5, 0.5, chosen.shape))
 
     def _matter(self) -> np.ndarray:
         both = (self.bodies[0] | self.bodies[1]) & self.seen
@@ -171,6 +178,11 @@ def values_at(image: Image, points: np.ndarray) -> np.ndarray:
     """Trilinear values (n,) of an image of bins at RAS points; -1 outside."""
     points = np.ascontiguousarray(points, float)
     return interpolate(points, image.array, np.linalg.inv(image.grid.ijk_to_ras)[:3])[0]
+
+
+def _looked_at(points: np.ndarray, values: np.ndarray) -> Samples:
+    kept = values >= 0
+    return Samples(points[kept], np.rint(values[kept]).astype(np.uint64))
 
 
 def _smooth(image: Image) -> Image:

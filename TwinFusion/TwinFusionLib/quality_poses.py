@@ -9,11 +9,12 @@ from scipy.spatial.transform import Rotation
 
 from TwinCore import Job
 
-from .climb import climb
+from .climb import Slope, climb
 from .mutual_information import mutual_information, mutual_information_slope
 from .quality_overlay import Overlay
+from .sampling import Samples, Target
 
-FAR, NEAR = 64, 48
+FAR, NEAR = 192, 192
 FAR_MM, NEAR_MM = (5.0, 60.0), (3.0, 8.0)
 STARTS, START_MM, START_DEGREES = 4, 15.0, 8.0
 ROUNDS, LONGEST_MM = 25, 8.0
@@ -35,6 +36,9 @@ class Standing:
         Mean distance over the body to the top of the measure, climbed from the pose.
     consistency_mm : float
         The median of the same for climbs from poses 15 mm and 8 degrees away.
+    inverse_consistency_mm : float
+        Mean distance over the body between points and where the climb there, and another one back in which the fixed
+        image moves, take them.
     mirrored : float
         Gain (NMI - 1) of the best pose of the image mirrored left to right near the pose, as a share of its own top's.
     """
@@ -44,6 +48,7 @@ class Standing:
     local_z: float
     drift_mm: float
     consistency_mm: float
+    inverse_consistency_mm: float
     mirrored: float
 
 
@@ -58,12 +63,8 @@ def standing(overlay: Overlay, seed: int, job: Job) -> Standing:
     mirror = np.diag([-1.0, 1, 1, 1])
     mirror[0, 3] = 2 * centre[0]
     starts = np.concatenate([np.eye(4)[None], mirror[None], _starts(rng, centre)])
-
-    def slope(tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, _, by_pose = mutual_information_slope(samples, onto, tried)
-        return value, by_pose
-
-    tops = climb(slope, starts, centre, 6, ROUNDS, LONGEST_MM, job)
+    tops = climb(_slope(samples, onto), starts, centre, 6, ROUNDS, LONGEST_MM, job)
+    back = climb(_slope(*overlay.exchanged(seed)), np.eye(4)[None], centre, 6, ROUNDS, LONGEST_MM, job)[0]
     gains = mutual_information(samples, onto, tops[:2])[0] - 1
     drift, _, *returns = (_mean_shift(top, points) for top in tops)
     return Standing(
@@ -72,8 +73,17 @@ def standing(overlay: Overlay, seed: int, job: Job) -> Standing:
         _z(nmi[0], near),
         drift,
         float(np.median(returns)),
+        _mean_shift(back @ tops[0], points),
         float(gains[1] / gains[0]) if gains[0] > 0 else 1.0,
     )
+
+
+def _slope(samples: Samples, onto: Target) -> Slope:
+    def slope(tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, _, by_pose = mutual_information_slope(samples, onto, tried)
+        return value, by_pose
+
+    return slope
 
 
 def about(centre: np.ndarray, turns: np.ndarray, shifts: np.ndarray) -> np.ndarray:
