@@ -47,6 +47,7 @@ def test_figures_fall_with_the_distance_from_the_truth(assessed):
         assert assessed[better].deficit < assessed[worse].deficit
     assert assessed[0].drift_mm < 1.0
     assert assessed[0].inverse_consistency_mm < 1.0
+    assert assessed[10].inverse_consistency_mm < 2.0  # both ways climb 10 mm, and meet
     assert assessed[3].drift_mm == pytest.approx(3.0, abs=1.0)
     assert assessed[10].drift_mm == pytest.approx(10.0, abs=2.0)
     assert assessed[40].overlap < assessed[0].overlap
@@ -110,8 +111,7 @@ def test_a_fit_finds_what_tells_right_from_wrong_and_leaves_out_the_rest():
     figures["drift_mm"] = errors * 0.5 + rng.normal(0, 1.0, 400)
     figures["deficit"] = rng.normal(0, 1, 400)
     figures["local_z"] = errors + rng.normal(0, 5.0, 400)
-    others = "residual_mm consistency_mm inverse_consistency_mm mirrored runner_up z_score edge_gain explained"
-    for name in others.split():
+    for name in ("residual_mm", "consistency_mm", "mirrored", "runner_up", "z_score", "edge_gain", "explained"):
         figures[name] = rng.normal(0, 1, 400)
     rows = [{"error_mm": errors[n], **{k: float(v[n]) for k, v in figures.items()}} for n in range(400)]
     fitted = fit(rows, model(), {"pairs": 400, "date": "2026-01-01", "seeds": [1]})

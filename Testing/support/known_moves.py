@@ -111,11 +111,11 @@ def random_way(brain: Image, kind: str, rng: np.random.Generator) -> Transform:
     """The move of the fixed image into the frame of the moving one, about the centre of the brain."""
     inside = brain.array > 0.5
     matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_rotvec(np.deg2rad(TURN_DEG[kind]) * random_direction(rng)).as_matrix()
+    matrix[:3, :3] = Rotation.from_rotvec(np.deg2rad(TURN_DEG[kind]) * _direction(rng)).as_matrix()
     if kind == "affine":
         matrix[:3, :3] @= np.eye(3) + STRETCH * rng.uniform(-1, 1, (3, 3))
     centre = centroid(inside, brain.grid)
-    matrix[:3, 3] = centre + SHIFT_MM[kind] * random_direction(rng) - matrix[:3, :3] @ centre
+    matrix[:3, 3] = centre + SHIFT_MM[kind] * _direction(rng) - matrix[:3, :3] @ centre
     if kind != "deformable":
         return LinearTransform(matrix)
     return random_bend(brain, rng).then(LinearTransform(matrix))
@@ -176,7 +176,7 @@ def _padded(image: Image) -> Image:
     return image.with_array(array, grid=Grid(array.shape, matrix))
 
 
-def random_direction(rng: np.random.Generator) -> np.ndarray:
+def _direction(rng: np.random.Generator) -> np.ndarray:
     vector = rng.standard_normal(3)
     return vector / np.linalg.norm(vector)
 

@@ -11,7 +11,6 @@ WORSE = {
     "residual_mm": 1,
     "drift_mm": 1,
     "consistency_mm": 1,
-    "inverse_consistency_mm": 1,
     "mirrored": 1,
     "runner_up": 1,
     "nmi": -1,

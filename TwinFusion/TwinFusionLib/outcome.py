@@ -106,7 +106,7 @@ class Registration:
                 found.transform,
                 repeats=found.repeats,
                 fixed_mask=attention.mask(link.fixed),
-                moving_mask=regarded(attention, image),
+                moving_mask=_regarded(attention, image),
                 landmarks=landmarks,
                 linear=found.linear,
                 seed=seed,
@@ -128,7 +128,7 @@ class Registration:
         return image.with_array(image.array, name=f"{self.frame} uncertainty")
 
 
-def regarded(attention: Attention, image: Image) -> np.ndarray | None:
+def _regarded(attention: Attention, image: Image) -> np.ndarray | None:
     """The part of a moving image that is judged: what is compared, near the focus where there is one."""
     mask, weight = attention.mask(image), attention.weight(image)
     if weight is None or (mask is not None and not (mask & weight).any()):
