@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, train."""
 
 from __future__ import annotations
 
@@ -113,6 +113,23 @@ def demo(
         case = make_virtual_patient(folder, seed, job)
     print(f"The virtual patient's images and case file are in {folder}.")
     _run_case(case, out)
+
+
+@app.command()
+def train(
+    label_maps: Annotated[list[Path], typer.Argument(help="Label maps of whole heads: volumes, or folders of them.")],
+    out: Annotated[Path, OUT] = Path("output/training"),
+    held_out: Annotated[int, typer.Option(help="How many of the label maps, the last ones, are only tested on.")] = 2,
+    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 6000,
+    start: Annotated[Path | None, typer.Option(help="Weights to begin with (safetensors).")] = None,
+    seed: Annotated[int, typer.Option(help="Of the images and of the first weights.")] = 0,
+) -> None:
+    """Train a network on images made of label maps; taken up where it stopped if OUT holds a beginning."""
+    from .training import train_brain
+
+    with job_on_terminal() as job:
+        weights = train_brain(label_maps, out, held_out=held_out, steps=steps, start=start, seed=seed, job=job)
+    print(f"The weights are {weights}; the learning curve is {weights.parent / 'curve.jsonl'}")
 
 
 def _run_case(case: Path, out: Path) -> None:

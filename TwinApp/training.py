@@ -1,0 +1,81 @@
+"""Training from label maps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
+from TwinCore.volume_file import read_volume
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+SMALL_SHARE = 0.7
+"""Share of the steps for which small images are shown."""
+
+
+def train_brain(
+    label_maps: Sequence[Path],
+    out: Path,
+    *,
+    held_out: int = 2,
+    steps: int = 6000,
+    start: Path | None = None,
+    seed: int = 0,
+    job: Job | None = None,
+) -> Path:
+    """Train the brain network on label maps.
+
+    Parameters
+    ----------
+    label_maps : sequence of Path
+        Volumes, or folders whose volumes are all taken, in the order of their names.
+    out : Path
+        For the state, the curve and the weights.
+    held_out : int
+        How many, the last ones, are validated on and not learnt from.
+    steps : int
+    start : Path, optional
+        Weights to begin with.
+    seed : int
+    job : Job, optional
+
+    Returns
+    -------
+    Path
+        The weights.
+
+    Raises
+    ------
+    MissingInput, InvalidInput, MissingPackage
+        If there are too few label maps, one does not fit the recipe, or torch is not installed.
+    """
+    try:
+        from TwinSegmentLib.built_in import Plan, train_on_label_maps
+        from TwinSegmentLib.training import Schedule
+    except ModuleNotFoundError as error:
+        raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error
+    from TwinSegmentLib.networks.weights import load_weights
+
+    job = job or Job()
+    paths = [file for path in label_maps for file in (_volumes(path) if path.is_dir() else [path])]
+    if not 0 < held_out < len(paths):
+        raise InvalidInput(
+            f"Of {len(paths)} label maps, {held_out} cannot be held out: one or more must be on each side."
+        )
+    reading, training = job.split(reading=1, training=99)
+    with reading:
+        maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
+    with training:
+        plan = Plan(
+            sizes=((64, round(SMALL_SHARE * steps)), (96, steps)),
+            schedule=Schedule(steps=steps, seed=seed, every=min(250, steps)),
+        )
+        first = load_weights(start) if start else None
+        return train_on_label_maps(maps[:-held_out], maps[-held_out:], out, plan, start=first, job=training)
+
+
+def _volumes(folder: Path) -> list[Path]:
+    volumes = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    if not volumes:
+        raise MissingInput(f"There is no volume in {folder}.")
+    return volumes

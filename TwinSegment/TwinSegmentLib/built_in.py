@@ -1,0 +1,102 @@
+"""From label maps to a model that this project can call its own: what is trained, on what, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from TwinCore import Image, InvalidInput, Job
+
+from .generator import Recipe, Sample, Synthesiser, read_recipe
+from .networks.graph import Network, unet
+from .networks.weights import save_weights
+from .training import Schedule, train
+
+WEIGHTS = "weights.safetensors"
+HELD_OUT_KINDS = ("T1", "T2", "FLAIR", "CT")
+HELD_OUT_MM = 96
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained.
+
+    Parameters
+    ----------
+    recipe : str
+        Of the label maps.
+    widths : tuple of int
+        Channels of the network's levels, from voxels of 2 mm on.
+    sizes : tuple of (int, int)
+        Edge of the images shown, in mm, and the step up to which it is used: small ones first, for they are quick.
+    schedule : Schedule
+    """
+
+    recipe: str = "brain"
+    widths: tuple[int, ...] = (32, 64, 96, 96)
+    sizes: tuple[tuple[int, int], ...] = ((64, 4200), (96, 6000))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000))
+
+    def network(self, recipe: Recipe) -> Network:
+        return unet(len(recipe.classes), self.widths)
+
+
+def train_on_label_maps(
+    label_maps: Sequence[Image],
+    held_out: Sequence[Image],
+    folder: str | Path,
+    plan: Plan | None = None,
+    *,
+    start: dict[str, np.ndarray] | None = None,
+    job: Job | None = None,
+) -> Path:
+    """Train a network on images made of label maps; taken up where it stopped if the folder holds a beginning.
+
+    Parameters
+    ----------
+    label_maps : sequence of Image
+    held_out : sequence of Image
+        Label maps that are only validated on.
+    folder : path
+        For the state, the learning curve and, at the end, the weights.
+    plan : Plan, optional
+    start : dict of str to array, optional
+        Weights to begin with.
+    job : Job, optional
+
+    Returns
+    -------
+    Path
+        The file of the weights: half-precision safetensors.
+
+    Raises
+    ------
+    InvalidInput
+        If a label map does not fit the recipe, or the sizes do not fit the network.
+    """
+    plan, job, folder = plan or Plan(), job or Job(), Path(folder)
+    recipe = read_recipe(plan.recipe)
+    network = plan.network(recipe)
+    if any(size % network.multiple for size, _ in plan.sizes):
+        raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} mm.")
+    samples = held_out_samples(recipe, held_out)
+    weights: dict[str, np.ndarray] = {}
+    for size, until in plan.sizes:
+        make = Synthesiser(recipe, label_maps, (size,) * 3)
+        weights = train(
+            network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=until, job=job
+        )
+    return save_weights(weights, folder / WEIGHTS)
+
+
+def held_out_samples(recipe: Recipe, label_maps: Sequence[Image]) -> list[Sample]:
+    """For each label map one image of each usual contrast."""
+    samples = []
+    for number, label_map in enumerate(label_maps):
+        for kind in HELD_OUT_KINDS:
+            make = Synthesiser(recipe, [label_map], (HELD_OUT_MM,) * 3, {kind: 1.0})
+            samples.append(make((1, number)))
+    return samples

@@ -1,0 +1,159 @@
+"""The catalogue: what each model segments, in which images, under which licence, and where its files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from TwinCore import InvalidInput
+
+from ..networks.model import Label
+
+KINDS = ("own", "meshnet")
+CACHE_VARIABLE = "DIGITALTWIN_MODELS"
+"""Environment variable that names the folder of fetched models, which may also be filled by hand."""
+
+GREY = (127, 127, 127)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file to fetch: its name in the model's folder, where it is, its size and its SHA-256."""
+
+    name: str
+    url: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One model of the catalogue.
+
+    Parameters
+    ----------
+    name : str
+        By which it is chosen.
+    title : str
+    system : str
+        Organ system.
+    kind : {"own", "meshnet"}
+    modalities : tuple of str
+        Of its input images in order; "MR/CT" for either.
+    labels : tuple of Label
+        Background first.
+    licence, source, limits : str
+        Limits: what it is not good for.
+    files : tuple of ModelFile
+        To be fetched; none for a model that comes with the project.
+    seconds, memory_gb : float
+        About what a whole volume takes on two cores.
+    settings : mapping
+        The rest, as the kind needs it.
+    """
+
+    name: str
+    title: str
+    system: str
+    kind: str
+    modalities: tuple[str, ...]
+    labels: tuple[Label, ...]
+    licence: str
+    source: str
+    limits: str
+    files: tuple[ModelFile, ...]
+    seconds: float
+    memory_gb: float
+    settings: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def download_bytes(self) -> int:
+        """How much is to be fetched before first use."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are kept."""
+        return cache_folder() / self.name
+
+    def missing_files(self) -> tuple[ModelFile, ...]:
+        """Files that are not there yet, by name and size; their checksums are verified when the model is loaded."""
+        there = {path.name: path.stat().st_size for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+        return tuple(file for file in self.files if there.get(file.name) != file.size)
+
+
+def cache_folder() -> Path:
+    """The folder of fetched models: that of DIGITALTWIN_MODELS, or one in the user's home."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else Path.home() / ".cache" / "digitaltwin" / "models"
+
+
+def read_catalogue(path: str | Path | None = None) -> dict[str, Entry]:
+    """The models by name: the project's catalogue, or one of the user's own.
+
+    Raises
+    ------
+    InvalidInput
+        If it does not keep to catalogue_schema.json in a way that matters here; names the entry.
+    """
+    file = resources.files(__package__) / "catalogue.json" if path is None else Path(path)
+    try:
+        rows = json.loads(file.read_text("utf-8"))
+        entries = [_entry(row) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"The catalogue {file} cannot be read: {error!r}.") from error
+    by_name = {entry.name: entry for entry in entries}
+    if len(by_name) != len(entries):
+        raise InvalidInput(f"The catalogue {file} has two models of one name.")
+    return by_name
+
+
+def find_model(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
+    """An entry by name; `InvalidInput` lists those that there are."""
+    entries = read_catalogue() if entries is None else entries
+    if name not in entries:
+        raise InvalidInput(f"There is no model {name!r}; there are: {', '.join(entries)}.")
+    return entries[name]
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    name = str(row["name"])
+    if not _NAME.match(name) or row["kind"] not in KINDS:
+        raise ValueError(f"model {name!r} has a name or kind that is not allowed")
+    return Entry(
+        name,
+        str(row["title"]),
+        str(row["system"]),
+        row["kind"],
+        tuple(row["modalities"]),
+        tuple(_label(label) for label in row["labels"]),
+        str(row["licence"]),
+        str(row["source"]),
+        str(row["limits"]),
+        tuple(_file(file) for file in row["files"]),
+        float(row["seconds"]),
+        float(row["memory_gb"]),
+        row,
+    )
+
+
+def _label(row: Mapping[str, Any]) -> Label:
+    red, green, blue = row.get("colour", GREY)
+    code = row.get("code")
+    return Label(str(row["name"]), (red / 255, green / 255, blue / 255), tuple(code) if code else None)
+
+
+def _file(row: Mapping[str, Any]) -> ModelFile:
+    name, url = str(row["name"]), str(row["url"])
+    if Path(name).name != name or name.startswith(".") or not url.startswith("https://"):
+        raise ValueError(f"file {name!r} leaves its folder, or is not fetched by https")
+    if not re.fullmatch("[0-9a-f]{64}", row["sha256"]):
+        raise ValueError(f"file {name!r} has no SHA-256")
+    return ModelFile(name, url, int(row["bytes"]), row["sha256"])

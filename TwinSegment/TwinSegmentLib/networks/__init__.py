@@ -1,0 +1,1 @@
+"""Networks as data: a list of operations and a table of weights, run by whichever engine is installed."""

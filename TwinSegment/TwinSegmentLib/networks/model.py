@@ -1,0 +1,191 @@
+"""`Model`: a network with what it needs to be used: how images are shown to it, and what its classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from TwinCore import Grid, Image, InvalidInput, Job, resample
+
+from .engine import Engine
+from .graph import Network
+from .probabilities import Probabilities, softmax
+from .windows import windowed
+
+AIR = {"CT": -1000.0}
+BODY_SHARE = 0.05
+"""What is brighter than this share of the brightness shown counts as body: windows without any of it are skipped."""
+
+BYTES_A_VALUE = 4
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class: its name, its colour (0 to 1), and its code (scheme, value, meaning)."""
+
+    name: str
+    colour: tuple[float, float, float]
+    code: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How brightness is shown to a network: `low` becomes 0 and `high` 1, clipped to `clip` if given.
+
+    Parameters
+    ----------
+    kind : {"percentiles", "window", "z-score"}
+        Whether low and high are percentiles of the image, or values in its unit; a z-score needs neither.
+    low, high : float
+    clip : pair of float, optional
+    """
+
+    kind: str = "percentiles"
+    low: float = 0.5
+    high: float = 99.5
+    clip: tuple[float, float] | None = (0.0, 1.5)
+
+    def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
+        """Brightness as the network takes it, float32; `InvalidInput` if the image is constant."""
+        values = np.asarray(values, np.float32)
+        if self.kind == "z-score":
+            low, scale = float(values.mean()), float(values.std())
+        else:
+            low, high = (self.low, self.high) if self.kind == "window" else np.percentile(values, (self.low, self.high))
+            scale = float(high - low)
+        if not scale > 0:
+            raise InvalidInput(f"Image {name!r} shows nothing to segment: it is constant, but for a few voxels.")
+        values = (values - np.float32(low)) * np.float32(1 / scale)
+        return values if self.clip is None else np.clip(values, *self.clip)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network that can be used on a patient's images.
+
+    Parameters
+    ----------
+    name : str
+    network : Network
+    weights : mapping of str to array
+    labels : sequence of Label
+        One a class, background first.
+    spacing_mm : float
+    axes : str
+        Where i, j, k of its input point: "RAS".
+    shown : mapping of str to Shown
+        By modality; "" for all others.
+    modalities : sequence of str
+        Of its channels; each may be several, separated by "/".
+    window : int, optional
+        Edge of its windows, in voxels; the whole volume at once if none.
+    shape : tuple of int, optional
+        Size (k, j, i) that the volume is brought to, if it must be one size.
+    temperature : float
+        By which scores are divided, so that probabilities are calibrated.
+    """
+
+    name: str
+    network: Network
+    weights: Mapping[str, np.ndarray]
+    labels: Sequence[Label]
+    spacing_mm: float = 1.0
+    axes: str = "RAS"
+    shown: Mapping[str, Shown] = field(default_factory=lambda: {"": Shown()})
+    modalities: Sequence[str] = ("MR/CT",)
+    window: int | None = None
+    shape: tuple[int, int, int] | None = None
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if len(self.labels) != self.network.classes:
+            raise InvalidInput(
+                f"Model {self.name!r}: {len(self.labels)} labels for {self.network.classes} classes of its network."
+            )
+
+    def grid(self, image: Image) -> Grid:
+        """The grid on which the network sees an image: along the patient's axes, of a size that it takes."""
+        grid = image.grid.upright(self.spacing_mm, self.axes)
+        if self.shape is not None:
+            return _resized(grid, self.shape)
+        least = self.window or 0
+        multiple = self.network.multiple
+        return _resized(grid, tuple(max(-(-n // multiple) * multiple, least) for n in grid.shape))
+
+    def memory_gb(self, image: Image) -> float:
+        """About how much memory a run takes: scores, and the widest results of the network within a window."""
+        grid = self.grid(image)
+        size = grid.size if self.window is None else self.window**3
+        widest = max(
+            sum(self.network.sizes[name] for name in (*step.inputs, step.name))
+            / (8 if self.network.multiple > 1 else 1)
+            for step in self.network.steps
+        )
+        return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * widest) / 1e9
+
+    def inputs(self, images: Sequence[Image], grid: Grid) -> np.ndarray:
+        """Images as the network takes them: (channels, k, j, i), float32.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too few or too many, one is of a modality that the model does not know, or constant.
+        """
+        if len(images) != len(self.modalities):
+            raise InvalidInput(
+                f"Model {self.name!r} takes {len(self.modalities)} images ({', '.join(self.modalities)}), "
+                f"not {len(images)}."
+            )
+        channels = []
+        for image, wanted in zip(images, self.modalities):
+            if image.modality not in wanted.split("/"):
+                raise InvalidInput(
+                    f"Model {self.name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
+                    f"{image.modality or 'of no modality'}."
+                )
+            shown = self.shown.get(image.modality, self.shown.get("", Shown()))
+            on_grid = resample(image, grid, fill=AIR.get(image.modality, float(image.array.min())))
+            channels.append(shown(on_grid.array, image.name))
+        return np.stack(channels)
+
+    def probabilities(self, images: Sequence[Image], engine: Engine | None = None, job: Job | None = None):
+        """Probabilities of the classes, on the grid of the network.
+
+        Parameters
+        ----------
+        images : sequence of Image
+            One a channel, in the model's order.
+        engine : Engine, optional
+            The quickest that is installed if none.
+        job : Job, optional
+
+        Returns
+        -------
+        Probabilities
+
+        Raises
+        ------
+        InvalidInput, MissingPackage
+        """
+        job, grid = job or Job(), self.grid(images[0])
+        engine = engine or Engine(self.network, self.weights)
+        values = self.inputs(images, grid)
+        size = grid.shape if self.window is None else (self.window,) * 3
+        inside = values.max(0) > BODY_SHARE
+        scores = windowed(engine, values, self.network.classes, size, inside=inside, job=job)
+        softmax(scores, self.temperature)
+        return Probabilities(scores, grid)
+
+    def with_temperature(self, temperature: float) -> Model:
+        return replace(self, temperature=temperature)
+
+
+def _resized(grid: Grid, shape: Sequence[int]) -> Grid:
+    """A grid of another size round the same centre, its voxels in the same places."""
+    first = (np.array(grid.shape) - shape) // 2
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:3, 3] = grid.to_ras(first[::-1])
+    depth, height, width = shape
+    return Grid((depth, height, width), matrix)

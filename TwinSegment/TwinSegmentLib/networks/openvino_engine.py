@@ -1,0 +1,92 @@
+"""Networks in OpenVINO: the quick engine, and small enough to come with a first installation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from TwinCore import MissingPackage
+
+from .graph import Network, Step
+
+NORM_EPSILON = 1e-5
+
+
+def compiled(
+    network: Network, weights: Mapping[str, np.ndarray], shape: tuple[int, ...], threads: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from an image (channels, k, j, i) of one shape to scores (classes, k, j, i), both float32.
+
+    Raises
+    ------
+    MissingPackage
+        If OpenVINO is not installed.
+    InvalidInput
+        If the weights do not belong to the network.
+    """
+    ov = _openvino()
+    network.check(weights)
+    image = ov.opset13.parameter([1, network.channels, *shape], np.float32)
+    results = {"image": image}
+    for step in network.steps:
+        results[step.name] = _activated(ov.opset13, step, _made(ov.opset13, step, results, weights))
+    model = ov.Model([results[network.steps[-1].name]], [image])
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(values: np.ndarray) -> np.ndarray:
+        request.infer([np.ascontiguousarray(values, np.float32)[None]])
+        return request.get_output_tensor(0).data[0]
+
+    return run
+
+
+def available() -> bool:
+    try:
+        _openvino()
+    except MissingPackage:
+        return False
+    return True
+
+
+def _openvino():
+    try:
+        import openvino
+        import openvino.opset13
+    except ImportError as error:
+        raise MissingPackage("openvino", "A network", "pip install openvino") from error
+    return openvino
+
+
+def _made(ops, step: Step, results: Mapping, weights: Mapping[str, np.ndarray]):
+    x = results[step.inputs[0]]
+    if step.operation == "conv":
+        pad = [step.dilation * (step.kernel // 2)] * 3
+        weight = np.ascontiguousarray(weights[f"{step.name}.weight"], np.float32)
+        bias = np.asarray(weights[f"{step.name}.bias"], np.float32).reshape(1, -1, 1, 1, 1)
+        return ops.add(ops.convolution(x, weight, [1] * 3, pad, pad, [step.dilation] * 3), bias)
+    if step.operation == "norm":
+        return ops.mvn(x, np.array([2, 3, 4]), True, NORM_EPSILON, "INSIDE_SQRT")
+    if step.operation == "pool":
+        return ops.max_pool(x, [2] * 3, [1] * 3, [0] * 3, [0] * 3, [2] * 3).output(0)
+    if step.operation == "grow":
+        doubled = [2 * n for n in list(x.get_output_shape(0))[2:]]
+        return ops.interpolate(x, doubled, "nearest", "sizes", axes=[2, 3, 4])
+    if step.operation == "join":
+        return ops.concat([results[name] for name in step.inputs], 1)
+    if step.operation == "gather":
+        return ops.space_to_depth(x, "blocks_first", 2)
+    return ops.depth_to_space(x, "blocks_first", 2)
+
+
+def _activated(ops, step: Step, x):
+    made: dict[str, Callable] = {
+        "none": lambda: x,
+        "relu": lambda: ops.relu(x),
+        "elu": lambda: ops.elu(x, 1.0),
+        "gelu": lambda: ops.gelu(x, "erf"),
+    }
+    return made[step.activation]()

@@ -1,0 +1,113 @@
+"""Class probabilities of voxels, and what is decided from them: labels, uncertainty, volumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit, prange
+
+from TwinCore import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """Probabilities (k, j, i, classes) of classes on a grid, float32, summing to 1 at each voxel."""
+
+    array: np.ndarray
+    grid: Grid
+
+    def onto(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """The likeliest class and the uncertainty at the voxels of another grid, linear between voxels.
+
+        Returns
+        -------
+        labels : uint8 or uint16 array, shape (k, j, i)
+            0, the background, outside.
+        entropy : float32 array, shape (k, j, i)
+            From 0, certain, to 1, all classes equally likely.
+        """
+        to_voxels = np.linalg.inv(self.grid.ijk_to_ras) @ grid.ijk_to_ras
+        labels, entropy = _decided(self.array, grid.shape, to_voxels[:3].astype(np.float64))
+        return labels.astype(np.uint8 if self.array.shape[-1] <= 256 else np.uint16), entropy
+
+    @cached_property
+    def volumes_ml(self) -> np.ndarray:
+        """Expected volume of each class (classes,), in mL."""
+        return self.array.sum((0, 1, 2), dtype=np.float64) * self.grid.voxel_volume_ml
+
+    @cached_property
+    def doubtful_ml(self) -> np.ndarray:
+        """For each class the sum of p (1 - p) over voxels, in mL: how much of its volume is in doubt."""
+        return _doubts(self.array).sum(0) * self.grid.voxel_volume_ml
+
+
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def softmax(scores, temperature):
+    """Turn scores (k, j, i, classes) into probabilities, in place."""
+    depth, height, width, classes = scores.shape
+    by = np.float32(1.0 / temperature)
+    for k in prange(depth):
+        for j in range(height):
+            for i in range(width):
+                voxel = scores[k, j, i]
+                top = voxel[0]
+                for c in range(1, classes):
+                    top = max(top, voxel[c])
+                total = np.float32(0.0)
+                for c in range(classes):
+                    voxel[c] = np.exp((voxel[c] - top) * by)
+                    total += voxel[c]
+                for c in range(classes):
+                    voxel[c] /= total
+
+
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def _doubts(probabilities):
+    depth, height, width, classes = probabilities.shape
+    sums = np.zeros((depth, classes))
+    for k in prange(depth):
+        for j in range(height):
+            for i in range(width):
+                for c in range(classes):
+                    p = probabilities[k, j, i, c]
+                    sums[k, c] += p * (1 - p)
+    return sums
+
+
+@njit(parallel=True, nogil=True, cache=True, fastmath=True)
+def _decided(probabilities, shape, m):
+    depth, height, width = shape
+    last_k, last_j, last_i, classes = probabilities.shape
+    labels, entropy = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
+    most = np.float32(np.log(max(classes, 2)))
+    for k in prange(depth):
+        mixed = np.empty(classes, np.float32)
+        for j in range(height):
+            for i in range(width):
+                x = m[0, 0] * i + m[0, 1] * j + m[0, 2] * k + m[0, 3]
+                y = m[1, 0] * i + m[1, 1] * j + m[1, 2] * k + m[1, 3]
+                z = m[2, 0] * i + m[2, 1] * j + m[2, 2] * k + m[2, 3]
+                if x < -0.5 or y < -0.5 or z < -0.5 or x > last_i - 0.5 or y > last_j - 0.5 or z > last_k - 0.5:
+                    continue
+                x, y, z = min(max(x, 0.0), last_i - 1.0), min(max(y, 0.0), last_j - 1.0), min(max(z, 0.0), last_k - 1.0)
+                i0, j0, k0 = int(x), int(y), int(z)
+                i1, j1, k1 = min(i0 + 1, last_i - 1), min(j0 + 1, last_j - 1), min(k0 + 1, last_k - 1)
+                a, b, c = np.float32(x - i0), np.float32(y - j0), np.float32(z - k0)
+                mixed[:] = 0
+                for corner in range(8):
+                    kk, jj, ii = k1 if corner & 4 else k0, j1 if corner & 2 else j0, i1 if corner & 1 else i0
+                    weight = (c if corner & 4 else 1 - c) * (b if corner & 2 else 1 - b) * (a if corner & 1 else 1 - a)
+                    if weight > 0:
+                        for n in range(classes):
+                            mixed[n] += weight * probabilities[kk, jj, ii, n]
+                best, total = 0, np.float32(0.0)
+                for n in range(classes):
+                    if mixed[n] > mixed[best]:
+                        best = n
+                    if mixed[n] > 1e-6:
+                        total -= mixed[n] * np.log(mixed[n])
+                labels[k, j, i] = best
+                entropy[k, j, i] = total / most
+    return labels, entropy

@@ -1,0 +1,128 @@
+"""Networks in torch: for training, and for inference where OpenVINO is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .graph import Network, Step
+
+RELU_GAIN = (2 / (1 - 1 / np.pi)) ** 0.5
+"""Keeps the variance of a signal through a standardised convolution and a ReLU."""
+
+_ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "elu": functional.elu, "gelu": functional.gelu}
+
+
+class TorchNetwork(nn.Module):
+    """A network with plain weights."""
+
+    def __init__(self, network: Network, weights: Mapping[str, np.ndarray]):
+        super().__init__()
+        network.check(weights)
+        self.network = network
+        self._parameters_of = {
+            step.name: tuple(
+                torch.from_numpy(np.asarray(weights[f"{step.name}.{part}"], np.float32)) for part in _PARTS
+            )
+            for step in network.convolutions
+        }
+
+    def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._parameters_of[step.name]
+
+    def forward(self, image: torch.Tensor, scattered: bool = True) -> torch.Tensor:
+        """Scores (n, classes, k, j, i) of images (n, channels, k, j, i); before the last step if not scattered."""
+        results = {"image": image}
+        uses = _last_uses(self.network)
+        steps = self.network.steps if scattered else self.network.steps[:-1]
+        for number, step in enumerate(steps):
+            inputs = [results[name] for name in step.inputs]
+            results[step.name] = _ACTIVATIONS[step.activation](self._run(step, inputs))
+            for name in step.inputs:
+                if uses[name] == number:
+                    del results[name]
+        return results[steps[-1].name]
+
+    def _run(self, step: Step, inputs: list[torch.Tensor]) -> torch.Tensor:
+        x = inputs[0]
+        if step.operation == "conv":
+            weight, bias = self.convolution(step)
+            return functional.conv3d(
+                x, weight, bias, padding=step.dilation * (step.kernel // 2), dilation=step.dilation
+            )
+        if step.operation == "norm":
+            return functional.instance_norm(x, eps=1e-5)
+        if step.operation == "pool":
+            return functional.max_pool3d(x, 2)
+        if step.operation == "grow":
+            return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        if step.operation == "join":
+            return torch.cat(inputs, 1)
+        if step.operation == "gather":
+            n, c, k, j, i = x.shape
+            x = x.reshape(n, c, k // 2, 2, j // 2, 2, i // 2, 2)
+            return x.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, 8 * c, k // 2, j // 2, i // 2)
+        n, c, k, j, i = x.shape
+        x = x.reshape(n, 2, 2, 2, c // 8, k, j, i)
+        return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // 8, 2 * k, 2 * j, 2 * i)
+
+
+class TrainableNetwork(TorchNetwork):
+    """A network whose convolutions are standardised, with a learnt gain, as it is trained.
+
+    Scaled weight standardisation (Brock, De, Smith 2021, arXiv:2101.08692) trains without normalising the signal:
+    what is learnt is a plain convolution again, and a batch may be one image.
+    """
+
+    def __init__(self, network: Network, seed: int = 0):
+        nn.Module.__init__(self)
+        self.network = network
+        generator = torch.Generator().manual_seed(seed)
+        self.directions, self.gains, self.biases = (nn.ParameterDict() for _ in range(3))
+        for step in network.convolutions:
+            shape, key = network.weight_shape(step), step.name.replace(".", "_")
+            self.directions[key] = nn.Parameter(torch.randn(shape, generator=generator))
+            self.gains[key] = nn.Parameter(torch.ones(step.channels))
+            self.biases[key] = nn.Parameter(torch.zeros(step.channels))
+
+    def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+        key = step.name.replace(".", "_")
+        direction = self.directions[key]
+        inputs = direction[0].numel()
+        variance, mean = torch.var_mean(direction, (1, 2, 3, 4), keepdim=True, correction=0)
+        scale = RELU_GAIN if step.activation == "relu" else 1.0
+        gain = self.gains[key][:, None, None, None, None] * (scale / inputs**0.5)
+        return (direction - mean) * gain / (variance + 1e-4).sqrt(), self.biases[key]
+
+    @torch.no_grad()
+    def adopt(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Begin with plain weights, but for the mean of each filter, which standardised filters do not have."""
+        self.network.check(weights)
+        for step in self.network.convolutions:
+            key = step.name.replace(".", "_")
+            weight, bias = (torch.from_numpy(np.asarray(weights[f"{step.name}.{part}"], np.float32)) for part in _PARTS)
+            self.biases[key].copy_(bias)
+            size = weight.flatten(1).std(1, correction=0).clamp(min=1e-8)
+            self.directions[key].copy_(weight / size[:, None, None, None, None])
+            scale = RELU_GAIN if step.activation == "relu" else 1.0
+            self.gains[key].copy_(size * (weight[0].numel() ** 0.5 / scale))
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, np.ndarray]:
+        """The plain weights of what was learnt."""
+        return {
+            f"{step.name}.{part}": value.numpy().copy()
+            for step in self.network.convolutions
+            for part, value in zip(_PARTS, self.convolution(step))
+        }
+
+
+_PARTS = ("weight", "bias")
+
+
+def _last_uses(network: Network) -> dict[str, int]:
+    return {name: number for number, step in enumerate(network.steps) for name in step.inputs}
