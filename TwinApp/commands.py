@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, train."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, models, fetch, train."""
 
 from __future__ import annotations
 
@@ -113,6 +113,54 @@ def demo(
         case = make_virtual_patient(folder, seed, job)
     print(f"The virtual patient's images and case file are in {folder}.")
     _run_case(case, out)
+
+
+@app.command()
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="One image a channel of the model: volumes, DICOM folders.")],
+    model: Annotated[str, typer.Option(help="Of those that `digitaltwin models` lists.")] = "brain",
+    out: Annotated[Path | None, OUT] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="CT, MR or PT:unit of each image that is not DICOM, in their order.")
+    ] = None,
+    patient: Annotated[str, typer.Option(help="Name to show: a pseudonym.")] = "unnamed",
+    looks: Annotated[int, typer.Option(help="How often the model looks, at changed brightness: 1 to 5.")] = 1,
+) -> None:
+    """Label the anatomy of an image by a model: write labels, their uncertainty, volumes and twin.mrb."""
+    from .segmenting import segment_images
+
+    out = out or Path("output") / images[0].name.split(".")[0]
+    with job_on_terminal() as job:
+        results = segment_images(images, out, model, modalities=modality or (), patient=patient, looks=looks, job=job)
+    _tell(results, job.warnings)
+    print(f"The labels are {out / 'anatomy.nii.gz'}; a picture is {out / 'anatomy.png'}")
+
+
+@app.command()
+def models() -> None:
+    """List the models: what each segments, in which images, how large it is and whether it is on this machine."""
+    from TwinSegmentLib.models.catalogue import read_catalogue
+
+    for entry in read_catalogue().values():
+        missing = sum(file.size for file in entry.missing_files())
+        state = f"to fetch, {missing / 1e6:.1f} MB" if missing else "ready"
+        print(f"{entry.name:28} {' + '.join(entry.modalities):8} {entry.title} [{entry.licence}; {state}]")
+
+
+@app.command()
+def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin models` lists.")]) -> None:
+    """Download a model's files, once, after saying how large they are and where they come from."""
+    from TwinSegmentLib.models.catalogue import find_model
+    from TwinSegmentLib.models.fetch import fetch as fetch_files
+
+    entry = find_model(model)
+    missing = entry.missing_files()
+    if not missing:
+        print(f"{entry.name} is ready.")
+        return
+    print(f"{sum(file.size for file in missing) / 1e6:.1f} MB from {entry.source} ({entry.licence}) to {entry.folder}")
+    with job_on_terminal() as job:
+        fetch_files(entry, job)
 
 
 @app.command()

@@ -25,6 +25,7 @@ def case_of_images(
     fusion: Fusion | None = None,
     patient: str = "unnamed",
     job: Job | None = None,
+    least: int = 2,
 ) -> tuple[CaseFile, Path]:
     """A case of images, the first the reference, and the folder that its paths start from.
 
@@ -40,13 +41,15 @@ def case_of_images(
     patient : str
         As shown.
     job : Job, optional
+    least : int
+        How many images there must be.
 
     Raises
     ------
     MissingInput
         If a path leads nowhere, or the modality of an image is not said.
     InvalidInput
-        If they are fewer than two images, the first is several, or a modality is not known.
+        If they are too few, the first is several, or a modality is not known.
     """
     job, said = job or Job(), list(modalities)
     for path in paths:
@@ -70,7 +73,7 @@ def case_of_images(
         entries += found
     if said:
         raise InvalidInput(f"There are more modalities than images that need one: {', '.join(said)} is left over.")
-    if len(entries) < 2:
+    if len(entries) < least:
         raise InvalidInput("Only one image is named: name the fixed image first, and then one or more to be moved.")
     _name_apart(entries)
     entries[0]["reference"] = True

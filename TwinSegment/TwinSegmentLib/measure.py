@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from TwinCore import Image, Segmentation, Table
+from TwinCore import Image, Segment, Segmentation, Table
 
 
 def segment_table(segmentation: Segmentation, images: Sequence[Image]) -> Table:
@@ -35,6 +35,24 @@ def segment_table(segmentation: Segmentation, images: Sequence[Image]) -> Table:
             columns[column] = [float(reduce(v)) if v.size else float("nan") for v in inside]
             units[column] = image.unit
     return Table("Segments", columns, units)
+
+
+def with_volumes(table: Table, volumes: Table) -> Table:
+    """A table of segments with the expected volumes and intervals of those that a model found; NaN for the others."""
+    rows = {name: row for row, name in enumerate(volumes.columns["segment"])}
+    columns, units = dict(table.columns), dict(table.units)
+    for name, values in volumes.columns.items():
+        if name != "segment":
+            columns[name] = [values[rows[s]] if s in rows else float("nan") for s in table.columns["segment"]]
+            units[name] = volumes.units[name]
+    return Table(table.name, columns, units)
+
+
+def joined(first: Segmentation, second: Segmentation) -> Segmentation:
+    """The segments of two segmentations on one grid; of those with a name in common, the first's."""
+    taken = [s for s in second.segments if s.name not in first.names]
+    moved = [Segment(s.name, s.layer + len(first.layers), s.value, s.colour, s.code) for s in taken]
+    return Segmentation(first.grid, (*first.layers, *second.layers), (*first.segments, *moved))
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

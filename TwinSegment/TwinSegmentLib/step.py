@@ -16,7 +16,11 @@ from TwinCore.units import SUV_BODY_WEIGHT
 
 from .body import body
 from .brain_tissue import brain_tissue
-from .measure import dice, segment_table
+from .measure import dice, joined, segment_table, with_volumes
+from .models.anatomy import Labelled, label
+from .models.catalogue import find_model
+from .models.fetch import verify
+from .models.load import load_model
 from .pet_threshold import check_rule, pet_tumour
 
 if TYPE_CHECKING:
@@ -45,16 +49,17 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """The anatomy, its measures, and the numbers to report."""
+    """The anatomy, its measures, the numbers to report, and how sure a model was of its labels."""
 
     segmentation: Segmentation
     table: Table
     results: Mapping[str, Quantity]
+    uncertainty: Image | None = None
 
 
 @dataclass
 class SegmentStep:
-    """Label the anatomy of a twin: outlines drawn elsewhere, thresholds and tissue classes, on one grid.
+    """Label the anatomy of a twin: outlines drawn elsewhere, thresholds, tissue classes and models, on one grid.
 
     >>> step = SegmentStep(outlines={"T1": rtstruct}, target="GTV", body="PET")           # doctest: +SKIP
     >>> execute(twin, step).results["volume_ml"]                                          # doctest: +SKIP
@@ -62,9 +67,9 @@ class SegmentStep:
 
     Parameters
     ----------
-    target : str
+    target : str, optional
         The segment that everything turns on, the tumour: as outlined on the reference image; if not there, on another
-        image, carried over; if nowhere, made by `pet_rule`.
+        image, carried over; if nowhere, made by `pet_rule`. None where a model's anatomy is all that is wanted.
     outlines : mapping of str to Segmentation
         Outlines by the name of the image that they were drawn on. Those of other images than the reference are carried
         into its frame and named "<segment> (<image>)".
@@ -78,15 +83,25 @@ class SegmentStep:
         Name of the skull-stripped T1 from which tissue classes are made.
     centroid_reference_ras_mm : sequence of float, optional
         Where the target's centroid is known to be: the error of the carried outline is reported against it.
+    model : str, optional
+        A model of the catalogue, which labels the anatomy besides; where it and an outline have a name in common, the
+        outline is kept.
+    model_images : sequence of str
+        Names of the images that the model takes, in its order.
+    looks : int
+        How often the model looks at them; see `models.anatomy.label`.
     """
 
-    target: str
+    target: str | None = None
     outlines: Mapping[str, Segmentation] = field(default_factory=dict)
     pet_rule: str | None = None
     pet_search: Sequence[Sequence[float]] | None = None
     body: str | None = None
     brain: str | None = None
     centroid_reference_ras_mm: Sequence[float] | None = None
+    model: str | None = None
+    model_images: Sequence[str] = ()
+    looks: int = 1
     name: str = "TwinSegment"
 
     def parameters(self) -> dict[str, Any]:
@@ -98,12 +113,19 @@ class SegmentStep:
             "body": self.body,
             "brain": self.brain,
             "centroid_reference_ras_mm": self.centroid_reference_ras_mm,
+            "model": self.model,
+            "model_images": list(self.model_images),
+            "looks": self.looks,
         }
 
     def check(self) -> None:
         """Raise `InvalidInput` if what was chosen is not possible, so that it is told before anything is computed."""
         if self.pet_rule is not None:
             check_rule(self.pet_rule)
+        if self.target is None and self.model is None:
+            raise MissingInput("Nothing to segment was chosen: name a target, or a model.")
+        if self.model is not None:
+            verify(find_model(self.model))
 
     def read(self, twin: Twin) -> Inputs:
         from TwinCore.scene import node_to_transform
@@ -122,30 +144,55 @@ class SegmentStep:
             moving = node.GetNodeReference(node.GetMovingNodeReferenceRole())
             if moving is not None:
                 moves.setdefault(moving.GetName(), node_to_transform(node))
-        for named in (*self.outlines, self.body, self.brain):
+        for named in (*self.outlines, self.body, self.brain, *self.model_images):
             if named is not None and named not in fused:
                 raise MissingInput(f"The twin has no fused image {named!r}; it has: {', '.join(fused)}.")
         return Inputs(fused, moves, next(iter(fused.values())).grid)
 
     def compute(self, inputs: Inputs, job: Job) -> Outputs:
-        carry, classify, measure = job.split(outlines=2, tissues=6, measures=2)
+        carry, classify, look, measure = job.split(outlines=2, tissues=6, model=12 if self.model else 1, measures=2)
         with carry:
             masks = self._carried(inputs, carry)
         with classify:
-            if self.target not in masks:
-                masks = {self.target: self._first_target(masks, inputs), **masks}
-            if self.pet_rule is not None:
-                masks[f"{self.target} (PET {self.pet_rule})"] = self._pet_tumour(masks[self.target], inputs)
-            masks.update(self._tissues(masks[self.target], inputs, classify))
+            if self.target is not None:
+                masks = self._target_and_tissues(self.target, masks, inputs, classify)
+        with look:
+            labelled = self._labelled(inputs, look)
         with measure:
             segmentation = Segmentation.from_masks(inputs.grid, masks, colours=TISSUE_COLOURS)
+            if labelled is not None:
+                segmentation = joined(segmentation, labelled.segmentation)
             table = segment_table(segmentation, list(inputs.fused.values()))
-            return Outputs(segmentation, table, self._results(segmentation, inputs))
+            if labelled is not None:
+                table = with_volumes(table, labelled.volumes)
+            uncertainty = labelled.uncertainty if labelled else None
+            return Outputs(segmentation, table, self._results(segmentation, inputs), uncertainty)
 
     def write(self, run: Run, outputs: Outputs) -> None:
         run.add_segmentation(outputs.segmentation, "Anatomy")
+        if outputs.uncertainty is not None:
+            run.add_image(outputs.uncertainty, "uncertainty")
         run.add_table(outputs.table)
         run.record(outputs.results)
+
+    def _labelled(self, inputs: Inputs, job: Job) -> Labelled | None:
+        """What the model finds in its images."""
+        if self.model is None:
+            return None
+        entry = find_model(self.model)
+        model = load_model(entry)
+        names = self.model_images or list(inputs.fused)[: len(entry.modalities)]
+        images = [inputs.fused[name] for name in names]
+        return label(model, images, inputs.grid, looks=self.looks, volume_factors=entry.volume_factors, job=job)
+
+    def _target_and_tissues(
+        self, target: str, masks: dict[str, np.ndarray], inputs: Inputs, job: Job
+    ) -> dict[str, np.ndarray]:
+        if target not in masks:
+            masks = {target: self._first_target(masks, inputs), **masks}
+        if self.pet_rule is not None:
+            masks[f"{target} (PET {self.pet_rule})"] = self._pet_tumour(masks[target], inputs)
+        return masks | self._tissues(masks[target], inputs, job)
 
     def _carried(self, inputs: Inputs, job: Job) -> dict[str, np.ndarray]:
         """Outlines on the common grid; those of an image that was moved keep its name."""
@@ -195,6 +242,8 @@ class SegmentStep:
         return masks
 
     def _results(self, segmentation: Segmentation, inputs: Inputs) -> dict[str, Quantity]:
+        if self.target is None:
+            return {}
         target, pet = segmentation.mask(self.target), _pet(inputs)
         if not target.any():
             raise InvalidInput(f"The target {self.target!r} has no voxel on the grid of the fused images.")
@@ -214,7 +263,7 @@ class SegmentStep:
         """How well the outline of the first moved image lands: its whole mask, not what the common grid cuts off."""
         for image, outlines in self.outlines.items():
             if image in inputs.moves and self.target in outlines.names:
-                mask = outlines.mask(self.target)
+                mask = outlines.mask(str(self.target))
                 results = {
                     "carried_dice": Quantity(
                         dice(carry_mask(mask, outlines.grid, inputs.grid, inputs.moves[image]), target), "1"

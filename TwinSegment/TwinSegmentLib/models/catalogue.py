@@ -74,6 +74,11 @@ class Entry:
     settings: Mapping[str, Any] = field(repr=False)
 
     @property
+    def volume_factors(self) -> Mapping[str, float]:
+        """By class, the reach of its volume's interval in times its doubtful volume; empty if never calibrated."""
+        return self.settings.get("volume_factors", {})
+
+    @property
     def download_bytes(self) -> int:
         """How much is to be fetched before first use."""
         return sum(file.size for file in self.files)

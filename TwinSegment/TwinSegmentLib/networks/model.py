@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -150,7 +150,20 @@ class Model:
             channels.append(shown(on_grid.array, image.name))
         return np.stack(channels)
 
-    def probabilities(self, images: Sequence[Image], engine: Engine | None = None, job: Job | None = None):
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether no class is of one side of the body alone, so that a mirrored image has mirrored classes."""
+        return not any(side in one.name.lower().split() for one in self.labels for side in ("left", "right"))
+
+    def probabilities(
+        self,
+        images: Sequence[Image],
+        engine: Engine | None = None,
+        job: Job | None = None,
+        *,
+        brightness: float = 1.0,
+        mirrored: bool = False,
+    ) -> Probabilities:
         """Probabilities of the classes, on the grid of the network.
 
         Parameters
@@ -160,6 +173,10 @@ class Model:
         engine : Engine, optional
             The quickest that is installed if none.
         job : Job, optional
+        brightness : float
+            Power to which what is shown is raised.
+        mirrored : bool
+            Whether right and left are exchanged for the network.
 
         Returns
         -------
@@ -172,14 +189,16 @@ class Model:
         job, grid = job or Job(), self.grid(images[0])
         engine = engine or Engine(self.network, self.weights)
         values = self.inputs(images, grid)
+        if brightness != 1.0:
+            values = np.sign(values) * np.abs(values) ** np.float32(brightness)
+        side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
+        if mirrored:
+            values = np.ascontiguousarray(np.flip(values, side))
         size = grid.shape if self.window is None else (self.window,) * 3
         inside = values.max(0) > BODY_SHARE
         scores = windowed(engine, values, self.network.classes, size, inside=inside, job=job)
         softmax(scores, self.temperature)
-        return Probabilities(scores, grid)
-
-    def with_temperature(self, temperature: float) -> Model:
-        return replace(self, temperature=temperature)
+        return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid)
 
 
 def _resized(grid: Grid, shape: Sequence[int]) -> Grid:

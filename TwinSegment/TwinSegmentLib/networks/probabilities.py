@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numba import njit, prange
 
 from TwinCore import Grid
+
+LEAST_SHARE = np.float32(0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +33,10 @@ class Probabilities:
         labels, entropy = _decided(self.array, grid.shape, to_voxels[:3].astype(np.float64))
         return labels.astype(np.uint8 if self.array.shape[-1] <= 256 else np.uint16), entropy
 
-    @cached_property
-    def volumes_ml(self) -> np.ndarray:
-        """Expected volume of each class (classes,), in mL."""
-        return self.array.sum((0, 1, 2), dtype=np.float64) * self.grid.voxel_volume_ml
-
-    @cached_property
+    @property
     def doubtful_ml(self) -> np.ndarray:
-        """For each class the sum of p (1 - p) over voxels, in mL: how much of its volume is in doubt."""
-        return _doubts(self.array).sum(0) * self.grid.voxel_volume_ml
+        """For each class how much of its volume is in doubt, in mL: the sum of p (1 - p) where p exceeds 5 %."""
+        return doubtful_voxels(self.array) * self.grid.voxel_volume_ml
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
@@ -63,6 +59,11 @@ def softmax(scores, temperature):
                     voxel[c] /= total
 
 
+def doubtful_voxels(probabilities: np.ndarray) -> np.ndarray:
+    """Sums (classes,) of p (1 - p) over voxels (k, j, i, classes); tails, which add up over the background, are not."""
+    return _doubts(probabilities).sum(0)
+
+
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
 def _doubts(probabilities):
     depth, height, width, classes = probabilities.shape
@@ -72,7 +73,8 @@ def _doubts(probabilities):
             for i in range(width):
                 for c in range(classes):
                     p = probabilities[k, j, i, c]
-                    sums[k, c] += p * (1 - p)
+                    if p > LEAST_SHARE:
+                        sums[k, c] += p * (1 - p)
     return sums
 
 
