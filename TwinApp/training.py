@@ -9,8 +9,8 @@ from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
 from TwinCore.volume_file import read_volume
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-SMALL_SHARE = 0.7
-"""Share of the steps for which small images are shown."""
+SMALL_SHARE = 0.8
+"""Share of the steps for which images of the brain are shown, and then of the whole head."""
 
 
 def train_brain(
@@ -67,8 +67,8 @@ def train_brain(
         maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
     with training:
         plan = Plan(
-            sizes=((64, round(SMALL_SHARE * steps)), (96, steps)),
-            schedule=Schedule(steps=steps, seed=seed, every=min(250, steps)),
+            shapes=(((80, 96, 80), round(SMALL_SHARE * steps)), ((96, 112, 96), steps)),
+            schedule=Schedule(steps=steps, seed=seed, every=min(200, steps)),
         )
         first = load_weights(start) if start else None
         return train_on_label_maps(maps[:-held_out], maps[-held_out:], out, plan, start=first, job=training)

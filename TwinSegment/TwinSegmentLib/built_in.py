@@ -17,7 +17,7 @@ from .training import Schedule, train
 
 WEIGHTS = "weights.safetensors"
 HELD_OUT_KINDS = ("T1", "T2", "FLAIR", "CT")
-HELD_OUT_MM = 96
+HELD_OUT_SHAPE = (96, 112, 96)
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,20 @@ class Plan:
     ----------
     recipe : str
         Of the label maps.
+    spacing_mm : float
+        Of the images shown.
     widths : tuple of int
-        Channels of the network's levels, from voxels of 2 mm on.
-    sizes : tuple of (int, int)
-        Edge of the images shown, in mm, and the step up to which it is used: small ones first, for they are quick.
+        Channels of the network's levels, from blocks of 2 x 2 x 2 voxels on.
+    shapes : tuple of (tuple of int, int)
+        Size of the images shown along k, j, i, in voxels, and the step up to which it is used.
     schedule : Schedule
     """
 
     recipe: str = "brain"
+    spacing_mm: float = 2.0
     widths: tuple[int, ...] = (32, 64, 96, 96)
-    sizes: tuple[tuple[int, int], ...] = ((64, 4200), (96, 6000))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000))
+    shapes: tuple[tuple[tuple[int, int, int], int], ...] = (((80, 96, 80), 3000),)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=3000))
 
     def network(self, recipe: Recipe) -> Network:
         return unet(len(recipe.classes), self.widths)
@@ -80,23 +83,23 @@ def train_on_label_maps(
     plan, job, folder = plan or Plan(), job or Job(), Path(folder)
     recipe = read_recipe(plan.recipe)
     network = plan.network(recipe)
-    if any(size % network.multiple for size, _ in plan.sizes):
-        raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} mm.")
-    samples = held_out_samples(recipe, held_out)
+    if any(size % network.multiple for shape, _ in plan.shapes for size in shape):
+        raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} voxels.")
+    samples = held_out_samples(recipe, held_out, plan.spacing_mm)
     weights: dict[str, np.ndarray] = {}
-    for size, until in plan.sizes:
-        make = Synthesiser(recipe, label_maps, (size,) * 3)
+    for shape, until in plan.shapes:
+        make = Synthesiser(recipe, label_maps, shape, plan.spacing_mm)
         weights = train(
             network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=until, job=job
         )
     return save_weights(weights, folder / WEIGHTS)
 
 
-def held_out_samples(recipe: Recipe, label_maps: Sequence[Image]) -> list[Sample]:
+def held_out_samples(recipe: Recipe, label_maps: Sequence[Image], spacing_mm: float) -> list[Sample]:
     """For each label map one image of each usual contrast."""
     samples = []
     for number, label_map in enumerate(label_maps):
         for kind in HELD_OUT_KINDS:
-            make = Synthesiser(recipe, [label_map], (HELD_OUT_MM,) * 3, {kind: 1.0})
+            make = Synthesiser(recipe, [label_map], HELD_OUT_SHAPE, spacing_mm, {kind: 1.0})
             samples.append(make((1, number)))
     return samples

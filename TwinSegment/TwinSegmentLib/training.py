@@ -46,11 +46,11 @@ class Schedule:
     """
 
     steps: int = 5000
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     warm_up: int = 100
     decay: float = 1e-4
     memory: float = 0.995
-    every: int = 250
+    every: int = 200
     seed: int = 0
 
     def rate_at(self, step: int) -> float:

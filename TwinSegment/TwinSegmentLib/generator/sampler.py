@@ -23,6 +23,9 @@ TURN_DEG, STRETCH, SHEAR = 15.0, 0.15, 0.08
 BEND_SPACING_MM, BEND_MM = 24.0, 5.0
 """Spacing of the coefficients of a random bend, and the largest standard deviation of its length."""
 
+STRIPPED = 0.15
+"""Share of the images from which all but the brain is taken away, as tools before ours may have done."""
+
 OFTEN_CENTRAL = 0.8
 """Share of the images that show a part of the brain; the others show any part of the head."""
 
@@ -32,7 +35,7 @@ PSF = 0.425
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A training image, from 0 to about 1, and the true class of each of its voxels; both (k, j, i) at 1 mm."""
+    """A training image, from 0 to about 1, and the true class at the middle of each of its voxels; both (k, j, i)."""
 
     image: np.ndarray
     classes: np.ndarray
@@ -55,6 +58,8 @@ class Synthesiser:
         At least one, in numbers that the recipe knows.
     shape : tuple of int
         Voxels of the images along k, j, i (superior, anterior, right); a random part of the body is shown.
+    spacing_mm : float
+        Of the images; a voxel of more than 1 mm shows the mean of several places within it.
     kinds : dict of str to float, optional
         Shares of the contrasts; `contrast.KINDS` if none.
 
@@ -69,11 +74,12 @@ class Synthesiser:
         recipe: Recipe,
         label_maps: Sequence[Image],
         shape: tuple[int, int, int] = (128, 128, 128),
+        spacing_mm: float = 1.0,
         kinds: dict[str, float] | None = None,
     ):
         if not label_maps:
             raise InvalidInput("There is no label map to make images from.")
-        self.recipe, self.shape, self.kinds = recipe, shape, kinds
+        self.recipe, self.shape, self.spacing_mm, self.kinds = recipe, shape, spacing_mm, kinds
         gap = next((n for n, s in enumerate(recipe.structures) if GAP_LABEL in s.labels), 0)
         self._maps = [_with_gaps(recipe.structures_of(m).array, gap) for m in label_maps]
         self._boxes = [[bounding_box(m > 0), _bulk(recipe.brain[m])] for m in self._maps]
@@ -82,32 +88,44 @@ class Synthesiser:
         """The training image of a seed: the same seed, the same image."""
         rng = np.random.default_rng(seed)
         which = int(rng.integers(len(self._maps)))
-        structures = self._shaped(which, rng)
-        classes = self.recipe.class_of
-        if rng.random() < 0.15:
-            structures, classes = structures * self.recipe.brain[structures], classes
         contrast = random_contrast(self.recipe, rng, self.kinds)
-        image = _painted(structures, contrast.mean, contrast.deviation, _noise(self.shape, rng))
-        image, spacing = _acquired(image, contrast, rng)
+        mean, deviation = contrast.mean.copy(), contrast.deviation.copy()
+        shown = np.arange(len(mean), dtype=np.uint8)
+        if rng.random() < STRIPPED:
+            shown *= self.recipe.brain
+            mean, deviation = mean[shown], deviation[shown]
+        image, structures = _rendered(self._maps[which], *self._shaped(which, rng), self._places(), mean)
+        structures = shown[structures]
+        image += deviation[structures] * _noise(self.shape, rng)
+        image, spacing = _acquired(image, self.spacing_mm, contrast, rng)
         image = _shown(image, contrast)
-        image, truth = _cut(image, classes[structures], rng)
+        image, truth = _cut(image, self.recipe.class_of[structures], rng)
         return Sample(image, truth, contrast.kind, spacing)
 
-    def _shaped(self, which: int, rng: np.random.Generator) -> np.ndarray:
-        """Structures in a part of a head that is turned, stretched, bent and often mirrored, all at random."""
+    def _places(self) -> np.ndarray:
+        """Where within a voxel it is looked at besides its middle: four corners of a cube, no two on one edge."""
+        if self.spacing_mm <= SPACING_MM:
+            return np.zeros((0, 3), np.float32)
+        return np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)], np.float32) / 4
+
+    def _shaped(self, which: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A part of a head, turned, stretched, bent and often mirrored, all at random.
+
+        A matrix and an offset from the image's voxels to those of the map, and a bend along k, j and i on top.
+        """
+        by_voxel = self.spacing_mm / SPACING_MM
         half = (np.array(self.shape, np.float32) - 1) / 2
-        matrix = Rotation.from_rotvec(np.deg2rad(TURN_DEG) * rng.uniform(-1, 1, 3)).as_matrix()
+        matrix = Rotation.from_rotvec(np.deg2rad(TURN_DEG) * rng.uniform(-1, 1, 3)).as_matrix() * by_voxel
         matrix = matrix @ (np.diag(1 + STRETCH * rng.uniform(-1, 1, 3)) + SHEAR * rng.uniform(-1, 1, (3, 3)))
         matrix[:, 2] *= rng.choice([-1, 1])
         low, high = self._boxes[which][int(rng.random() < OFTEN_CENTRAL)]
-        room = np.maximum((high - low) / 2 - 0.6 * half, 0)
+        room = np.maximum((high - low) / 2 - 0.6 * half * by_voxel, 0)
         centre = (low + high) / 2 + room * rng.uniform(-1, 1, 3)
-        coarse = [max(int(np.ceil(n * SPACING_MM / BEND_SPACING_MM)) + 3, 4) for n in self.shape]
+        coarse = [max(int(np.ceil(n * self.spacing_mm / BEND_SPACING_MM)) + 3, 4) for n in self.shape]
         spread = [smooth_spread(c, n) for c, n in zip(coarse, self.shape)]
         length = rng.uniform(0, BEND_MM) / SPACING_MM
         bend = [along_axes(length * rng.standard_normal(coarse, np.float32), spread) for _ in range(3)]
-        offset = (centre - matrix @ half).astype(np.float32)
-        return _looked_up(self._maps[which], matrix.astype(np.float32), offset, *bend)
+        return matrix.astype(np.float32), (centre - matrix @ half).astype(np.float32), *bend
 
 
 def _with_gaps(structures: np.ndarray, gap: int) -> np.ndarray:
@@ -126,10 +144,12 @@ def _noise(shape, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal(shape, np.float32)
 
 
-def _acquired(image: np.ndarray, contrast: Contrast, rng: np.random.Generator) -> tuple[np.ndarray, tuple]:
+def _acquired(
+    image: np.ndarray, voxel_mm: float, contrast: Contrast, rng: np.random.Generator
+) -> tuple[np.ndarray, tuple]:
     """What a scanner makes of tissue: a receive field and ghosts (MR), slices of some thickness, noise."""
-    spacing = _random_spacing(rng)
-    steps = spacing / SPACING_MM
+    spacing = np.maximum(_random_spacing(rng), voxel_mm)
+    steps = spacing / voxel_mm
     blur = np.maximum(PSF * steps * rng.uniform(0.8, 1.2), rng.uniform(0.25, 0.7))
     if contrast.kind != "CT":
         image = image * _receive_field(image.shape, rng)
@@ -192,28 +212,36 @@ def _cut(image: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> tu
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _looked_up(structures, matrix, offset, bend_k, bend_j, bend_i):
-    """The structure nearest to where each voxel comes from; background from outside the map."""
+def _rendered(structures, matrix, offset, bend_k, bend_j, bend_i, places, mean):
+    """Mean brightness of the places within each voxel, and the structure at its middle."""
     depth, height, width = bend_k.shape
-    last_k, last_j, last_i = structures.shape
-    out = np.zeros((depth, height, width), np.uint8)
+    shape = structures.shape
+    image = np.empty((depth, height, width), np.float32)
+    middle = np.empty((depth, height, width), np.uint8)
+    share = np.float32(1.0 / (1 + len(places)))
+    shifts = places @ matrix.T
     for k in prange(depth):
         for j in range(height):
             for i in range(width):
                 at_k = matrix[0, 0] * k + matrix[0, 1] * j + matrix[0, 2] * i + offset[0] + bend_k[k, j, i]
                 at_j = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + offset[1] + bend_j[k, j, i]
                 at_i = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + offset[2] + bend_i[k, j, i]
-                near_k, near_j, near_i = int(at_k + 0.5), int(at_j + 0.5), int(at_i + 0.5)
-                if at_k >= 0 and at_j >= 0 and at_i >= 0 and near_k < last_k and near_j < last_j and near_i < last_i:
-                    out[k, j, i] = structures[near_k, near_j, near_i]
-    return out
+                here = _nearest(structures, shape, at_k, at_j, at_i)
+                bright = mean[here]
+                for p in range(len(places)):
+                    there = _nearest(structures, shape, at_k + shifts[p, 0], at_j + shifts[p, 1], at_i + shifts[p, 2])
+                    bright += mean[there]
+                image[k, j, i] = bright * share
+                middle[k, j, i] = here
+    return image, middle
 
 
-@njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _painted(structures, mean, deviation, noise):
-    out = np.empty(structures.shape, np.float32)
-    flat, painted, random = structures.ravel(), out.ravel(), noise.ravel()
-    for n in prange(flat.size):
-        s = flat[n]
-        painted[n] = mean[s] + deviation[s] * random[n]
-    return out
+@njit(nogil=True, cache=True, fastmath=True)
+def _nearest(structures, shape, k, j, i):
+    """The structure at a place in voxels; background from outside the map."""
+    if k < -0.5 or j < -0.5 or i < -0.5:
+        return np.uint8(0)
+    near_k, near_j, near_i = int(k + 0.5), int(j + 0.5), int(i + 0.5)
+    if near_k >= shape[0] or near_j >= shape[1] or near_i >= shape[2]:
+        return np.uint8(0)
+    return structures[near_k, near_j, near_i]

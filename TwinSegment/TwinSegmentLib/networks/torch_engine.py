@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from .graph import Network, Step
 
-RELU_GAIN = (2 / (1 - 1 / np.pi)) ** 0.5
-"""Keeps the variance of a signal through a standardised convolution and a ReLU."""
+RELU_GAIN = 2**0.5
+"""Keeps the size of a signal through a convolution and a ReLU."""
 
 _ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "elu": functional.elu, "gelu": functional.gelu}
 
@@ -72,10 +72,10 @@ class TorchNetwork(nn.Module):
 
 
 class TrainableNetwork(TorchNetwork):
-    """A network whose convolutions are standardised, with a learnt gain, as it is trained.
+    """A network whose filters have a direction and, apart from it, a size, as it is trained.
 
-    Scaled weight standardisation (Brock, De, Smith 2021, arXiv:2101.08692) trains without normalising the signal:
-    what is learnt is a plain convolution again, and a batch may be one image.
+    Weight normalisation (Salimans, Kingma 2016, arXiv:1602.07868) trains without normalising the signal: what is learnt
+    is a plain convolution again, and a batch may be one image.
     """
 
     def __init__(self, network: Network, seed: int = 0):
@@ -85,31 +85,29 @@ class TrainableNetwork(TorchNetwork):
         self.directions, self.gains, self.biases = (nn.ParameterDict() for _ in range(3))
         for step in network.convolutions:
             shape, key = network.weight_shape(step), step.name.replace(".", "_")
-            self.directions[key] = nn.Parameter(torch.randn(shape, generator=generator))
+            # The size of a direction does not matter, but a step of the optimiser turns a small one further.
+            first = torch.randn(shape, generator=generator) / float(np.prod(shape[1:])) ** 0.5
+            self.directions[key] = nn.Parameter(first)
             self.gains[key] = nn.Parameter(torch.ones(step.channels))
             self.biases[key] = nn.Parameter(torch.zeros(step.channels))
 
     def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
         key = step.name.replace(".", "_")
-        direction = self.directions[key]
-        inputs = direction[0].numel()
-        variance, mean = torch.var_mean(direction, (1, 2, 3, 4), keepdim=True, correction=0)
-        scale = RELU_GAIN if step.activation == "relu" else 1.0
-        gain = self.gains[key][:, None, None, None, None] * (scale / inputs**0.5)
-        return (direction - mean) * gain / (variance + 1e-4).sqrt(), self.biases[key]
+        direction, gain = self.directions[key], self.gains[key][:, None, None, None, None]
+        length = direction.flatten(1).norm(dim=1)[:, None, None, None, None]
+        return direction * (gain * _gain_at_first(step) / length), self.biases[key]
 
     @torch.no_grad()
     def adopt(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Begin with plain weights, but for the mean of each filter, which standardised filters do not have."""
+        """Begin with plain weights."""
         self.network.check(weights)
         for step in self.network.convolutions:
             key = step.name.replace(".", "_")
             weight, bias = (torch.from_numpy(np.asarray(weights[f"{step.name}.{part}"], np.float32)) for part in _PARTS)
+            length = weight.flatten(1).norm(dim=1).clamp(min=1e-8)
             self.biases[key].copy_(bias)
-            size = weight.flatten(1).std(1, correction=0).clamp(min=1e-8)
-            self.directions[key].copy_(weight / size[:, None, None, None, None])
-            scale = RELU_GAIN if step.activation == "relu" else 1.0
-            self.gains[key].copy_(size * (weight[0].numel() ** 0.5 / scale))
+            self.directions[key].copy_(weight / length[:, None, None, None, None])
+            self.gains[key].copy_(length / _gain_at_first(step))
 
     @torch.no_grad()
     def weights(self) -> dict[str, np.ndarray]:
@@ -122,6 +120,10 @@ class TrainableNetwork(TorchNetwork):
 
 
 _PARTS = ("weight", "bias")
+
+
+def _gain_at_first(step: Step) -> float:
+    return RELU_GAIN if step.activation == "relu" else 1.0
 
 
 def _last_uses(network: Network) -> dict[str, int]:

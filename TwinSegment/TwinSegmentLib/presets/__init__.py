@@ -1,0 +1,1 @@
+"""Anatomy without any network: Hounsfield bands, connected air, clicks, and what moves."""
