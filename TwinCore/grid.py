@@ -130,12 +130,13 @@ class Grid:
         matrix[:3, 3] = self.centre - matrix[:3, :3] @ ((size - 1) / 2.0)
         return Grid(tuple(size[::-1]), matrix)
 
-    def upright(self, spacing_mm: float, axes: str = "RAS") -> Grid:
+    def upright(self, spacing_mm, axes: str = "RAS") -> Grid:
         """The smallest grid along the patient's axes that covers all voxels' centres, from an outermost one on.
 
         Parameters
         ----------
-        spacing_mm : float
+        spacing_mm : float or three floats
+            Along i, j and k.
         axes : str
             Where i, j and k point: one of R and L, one of A and P, and one of S and I, in any order.
         """
@@ -146,9 +147,10 @@ class Grid:
                 raise InvalidInput(f"Axes are three letters such as RAS, not {axes!r}.")
             directions[row, column] = 1.0 if letter in "RAS" else -1.0
         along = self.corners() @ directions
-        size = np.ceil(np.ptp(along, axis=0) / spacing_mm - 1e-4).astype(int) + 1
+        spacing = np.broadcast_to(np.asarray(spacing_mm, float), 3)
+        size = np.ceil(np.ptp(along, axis=0) / spacing - 1e-4).astype(int) + 1
         matrix = np.eye(4)
-        matrix[:3, :3] = directions * spacing_mm
+        matrix[:3, :3] = directions * spacing
         matrix[:3, 3] = directions @ along.min(0)
         return Grid(tuple(size[::-1]), matrix)
 

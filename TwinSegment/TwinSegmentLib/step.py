@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
 
 SEARCH_MARGIN_MM = 10.0
+HEALTHY = "liver"
+"""The outline with which PERCIST compares."""
+
 TISSUE_COLOURS = {
     "soft tissue": (0.60, 0.56, 0.52),
     "cerebrospinal fluid": (0.30, 0.42, 0.60),
@@ -191,7 +194,7 @@ class SegmentStep:
         if target not in masks:
             masks = {target: self._first_target(masks, inputs), **masks}
         if self.pet_rule is not None:
-            masks[f"{target} (PET {self.pet_rule})"] = self._pet_tumour(masks[target], inputs)
+            masks[f"{target} (PET {self.pet_rule})"] = self._pet_tumour(masks[target], inputs, masks)
         return masks | self._tissues(masks[target], inputs, job)
 
     def _carried(self, inputs: Inputs, job: Job) -> dict[str, np.ndarray]:
@@ -212,13 +215,14 @@ class SegmentStep:
             return carried[0]
         if self.pet_rule is None:
             raise MissingInput(f"No outline is named {self.target!r} and no PET rule is given: there is no target.")
-        return self._pet_tumour(None, inputs)
+        return self._pet_tumour(None, inputs, masks)
 
-    def _pet_tumour(self, target: np.ndarray | None, inputs: Inputs) -> np.ndarray:
+    def _pet_tumour(self, target: np.ndarray | None, inputs: Inputs, masks: Mapping[str, np.ndarray]) -> np.ndarray:
         pet = _pet(inputs)
         if pet is None:
             raise MissingInput("A PET rule is given, but the twin has no PET in SUV.")
-        return pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule))
+        healthy = next((mask for name, mask in masks.items() if name.lower().startswith(HEALTHY)), None)
+        return pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule), healthy)
 
     def _search(self, target: np.ndarray | None, grid: Grid) -> np.ndarray:
         if self.pet_search is not None:

@@ -94,7 +94,9 @@ class Synthesiser:
         if rng.random() < STRIPPED:
             shown *= self.recipe.brain
             mean, deviation = mean[shown], deviation[shown]
-        image, structures = _rendered(self._maps[which], *self._shaped(which, rng), self._places(), mean)
+        matrix, offset, bend_k, bend_j, bend_i = self._shaped(which, rng)
+        places = self._places()
+        image, structures = _rendered(self._maps[which], matrix, offset, bend_k, bend_j, bend_i, places, mean)
         structures = shown[structures]
         image += deviation[structures] * _noise(self.shape, rng)
         image, spacing = _acquired(image, self.spacing_mm, contrast, rng)

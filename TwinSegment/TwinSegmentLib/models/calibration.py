@@ -103,6 +103,12 @@ def calibration_error(probabilities: np.ndarray, truth: np.ndarray, bins: int = 
     return float(apart[counts > 0].sum() / counts.sum())
 
 
+def image_calibration_error(scores: np.ndarray, true_classes: np.ndarray, temperature: float) -> float:
+    """The same of an image: scores (k, j, i, classes) and true classes (k, j, i), every seventeenth voxel."""
+    some = scores.reshape(-1, scores.shape[-1])[::EVERY_NTH_VOXEL]
+    return calibration_error(_probabilities(some, temperature), true_classes.ravel()[::EVERY_NTH_VOXEL].astype(int))
+
+
 def conformal_quantile(values: Sequence[float], coverage: float) -> float:
     """The value that a new one exceeds with a probability of at most 1 - coverage; the largest if there are few."""
     rank = int(np.ceil((len(values) + 1) * coverage))

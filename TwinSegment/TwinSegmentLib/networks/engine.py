@@ -10,6 +10,7 @@ from TwinCore import InvalidInput, MissingPackage
 
 from . import openvino_engine
 from .graph import Network
+from .module_network import ModuleNetwork
 
 ENGINES = ("OpenVINO", "torch")
 
@@ -22,7 +23,7 @@ class Engine:
 
     Parameters
     ----------
-    network : Network
+    network : Network or ModuleNetwork
     weights : mapping of str to array
     name : {"OpenVINO", "torch"}, optional
         The first that is installed, if none is named.
@@ -35,7 +36,7 @@ class Engine:
         If the weights do not belong to the network.
     """
 
-    def __init__(self, network: Network, weights: Mapping[str, np.ndarray], name: str | None = None):
+    def __init__(self, network: Network | ModuleNetwork, weights: Mapping[str, np.ndarray], name: str | None = None):
         network.check(weights)
         self.network, self.weights = network, weights
         self.name = name or ("OpenVINO" if openvino_engine.available() else "torch")
@@ -52,22 +53,25 @@ class Engine:
                 f"{self.network.multiple}, not {image.shape}."
             )
         if shape not in self._made:
-            make = openvino_engine.compiled if self.name == "OpenVINO" else _in_torch
-            self._made = {shape: make(self.network, self.weights, shape)}
+            self._made = {shape: self._make(shape)}
         return self._made[shape](image)
 
+    def _make(self, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+        if isinstance(self.network, ModuleNetwork):
+            from .torch_module import compiled_module, run_module
 
-def _in_torch(network: Network, weights: Mapping[str, np.ndarray], shape: tuple[int, ...]):
+            if self.name == "OpenVINO":
+                return compiled_module(self.network.module, self.network.channels, shape)
+            return run_module(self.network.module)
+        if self.name == "OpenVINO":
+            return openvino_engine.compiled(self.network, self.weights, shape)
+        return _in_torch(self.network, self.weights)
+
+
+def _in_torch(network: Network, weights: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     try:
-        import torch
-
         from .torch_engine import TorchNetwork
+        from .torch_module import run_module
     except ImportError as error:
         raise MissingPackage("openvino", "A network", "pip install openvino") from error
-    model = TorchNetwork(network, weights)
-
-    def run(image: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return model(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None])[0].numpy()
-
-    return run
+    return run_module(TorchNetwork(network, weights))

@@ -87,6 +87,12 @@ class Network:
         return self.steps[-1].channels
 
     @property
+    def values_a_voxel(self) -> float:
+        """About how many values a voxel of the input the widest step holds at once."""
+        widest = max(sum(self.sizes[name] for name in (*step.inputs, step.name)) for step in self.steps)
+        return widest / (8 if self.steps[0].operation == "gather" else 1)
+
+    @property
     def convolutions(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.operation == "conv")
 

@@ -11,6 +11,7 @@ from TwinCore import Grid, Image, InvalidInput, Job, resample
 
 from .engine import Engine
 from .graph import Network
+from .module_network import ModuleNetwork
 from .probabilities import Probabilities, softmax
 from .windows import windowed
 
@@ -36,8 +37,9 @@ class Shown:
 
     Parameters
     ----------
-    kind : {"percentiles", "window", "z-score"}
-        Whether low and high are percentiles of the image, or values in its unit; a z-score needs neither.
+    kind : {"percentiles", "window", "z-score", "z-score of signal"}
+        Whether low and high are percentiles of the image, or values in its unit; a z-score needs neither, and that of
+        the signal looks at what is not 0 alone.
     low, high : float
     clip : pair of float, optional
     """
@@ -50,14 +52,18 @@ class Shown:
     def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
         """Brightness as the network takes it, float32; `InvalidInput` if the image is constant."""
         values = np.asarray(values, np.float32)
-        if self.kind == "z-score":
-            low, scale = float(values.mean()), float(values.std())
+        if self.kind.startswith("z-score"):
+            some = values[values != 0] if self.kind == "z-score of signal" and values.any() else values
+            low, scale = float(some.mean()), float(some.std())
         else:
             low, high = (self.low, self.high) if self.kind == "window" else np.percentile(values, (self.low, self.high))
             scale = float(high - low)
         if not scale > 0:
             raise InvalidInput(f"Image {name!r} shows nothing to segment: it is constant, but for a few voxels.")
+        signal = values != 0
         values = (values - np.float32(low)) * np.float32(1 / scale)
+        if self.kind == "z-score of signal":
+            values *= signal
         return values if self.clip is None else np.clip(values, *self.clip)
 
 
@@ -68,11 +74,12 @@ class Model:
     Parameters
     ----------
     name : str
-    network : Network
+    network : Network or ModuleNetwork
     weights : mapping of str to array
     labels : sequence of Label
         One a class, background first.
-    spacing_mm : float
+    spacing_mm : float or three floats
+        Along i, j, k of its input.
     axes : str
         Where i, j, k of its input point: "RAS".
     shown : mapping of str to Shown
@@ -88,10 +95,10 @@ class Model:
     """
 
     name: str
-    network: Network
+    network: Network | ModuleNetwork
     weights: Mapping[str, np.ndarray]
     labels: Sequence[Label]
-    spacing_mm: float = 1.0
+    spacing_mm: float | tuple[float, float, float] = 1.0
     axes: str = "RAS"
     shown: Mapping[str, Shown] = field(default_factory=lambda: {"": Shown()})
     modalities: Sequence[str] = ("MR/CT",)
@@ -118,12 +125,7 @@ class Model:
         """About how much memory a run takes: scores, and the widest results of the network within a window."""
         grid = self.grid(image)
         size = grid.size if self.window is None else self.window**3
-        widest = max(
-            sum(self.network.sizes[name] for name in (*step.inputs, step.name))
-            / (8 if self.network.multiple > 1 else 1)
-            for step in self.network.steps
-        )
-        return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * widest) / 1e9
+        return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * self.network.values_a_voxel) / 1e9
 
     def inputs(self, images: Sequence[Image], grid: Grid) -> np.ndarray:
         """Images as the network takes them: (channels, k, j, i), float32.

@@ -25,17 +25,22 @@ def compiled(
     InvalidInput
         If the weights do not belong to the network.
     """
-    ov = _openvino()
+    ov = openvino_package()
     network.check(weights)
     image = ov.opset13.parameter([1, network.channels, *shape], np.float32)
     results = {"image": image}
     for step in network.steps:
         results[step.name] = _activated(ov.opset13, step, _made(ov.opset13, step, results, weights))
     model = ov.Model([results[network.steps[-1].name]], [image])
+    return infer_function(model, threads)
+
+
+def infer_function(model, threads: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from an image (channels, k, j, i) to the scores (classes, k, j, i) of an OpenVINO model."""
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    request = openvino_package().Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def run(values: np.ndarray) -> np.ndarray:
         request.infer([np.ascontiguousarray(values, np.float32)[None]])
@@ -46,13 +51,14 @@ def compiled(
 
 def available() -> bool:
     try:
-        _openvino()
+        openvino_package()
     except MissingPackage:
         return False
     return True
 
 
-def _openvino():
+def openvino_package():
+    """The package, or `MissingPackage`."""
     try:
         import openvino
         import openvino.opset13

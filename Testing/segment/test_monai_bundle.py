@@ -1,0 +1,190 @@
+"""MONAI bundles are read as data: what they say is done, and what would be executed is refused."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from TwinCore import Grid, Image, InvalidInput
+from TwinSegmentLib.models.anatomy import label
+from TwinSegmentLib.models.monai_bundle import read_bundle
+
+torch = pytest.importorskip("torch")
+nets = pytest.importorskip("monai.networks.nets")
+
+ARGUMENTS = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 3,
+    "channels": [4, 8],
+    "strides": [2],
+    "norm": "batch",
+}
+CONFIG = {
+    "spacing": [1.5, 1.5, 2.0],
+    "dangerous_elsewhere": "$__import__('os').system('touch hacked')",
+    "network_def": {"_target_": "UNet", **ARGUMENTS},
+    "network": "$@network_def.to(@device)",
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "$@key"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "Orientationd", "keys": "image", "axcodes": "LAS"},
+            {"_target_": "Spacingd", "keys": "image", "pixdim": "@spacing", "mode": "bilinear"},
+            {
+                "_target_": "ScaleIntensityRanged",
+                "keys": "image",
+                "a_min": -57,
+                "a_max": 164,
+                "b_min": 0,
+                "b_max": 1,
+                "clip": True,
+            },
+            {"_target_": "EnsureTyped", "keys": "image"},
+        ],
+    },
+    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "sw_batch_size": 4, "overlap": 0.5},
+}
+METADATA = {
+    "network_data_format": {
+        "inputs": {"image": {"num_channels": 1, "modality": "CT"}},
+        "outputs": {"pred": {"channel_def": {"0": "background", "1": "spleen", "2": "liver"}}},
+    }
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return nets.UNet(**ARGUMENTS)
+
+
+def bundle(folder, change=None, weights=None):
+    """The folder of a bundle, its configuration changed."""
+    config, metadata = json.loads(json.dumps([CONFIG, METADATA]))
+    if change:
+        change(config, metadata)
+    for name in ("configs", "models"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "configs/inference.json").write_text(json.dumps(config))
+    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
+    if weights is None:
+        torch.save(network().state_dict(), folder / "models/model.pt")
+    else:
+        (folder / "models/model.pt").write_bytes(weights)
+    return folder
+
+
+def zipped(folder, path, prefix="spleen/"):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.rglob("*"):
+            if file.is_file():
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_bundle_says_how_images_are_shown(tmp_path, as_zip):
+    path = bundle(tmp_path / "spleen")
+    path = zipped(path, tmp_path / "spleen.zip") if as_zip else path
+    model = read_bundle(path)
+    assert (model.name, model.axes, model.spacing_mm, model.window) == ("spleen", "LAS", (1.5, 1.5, 2.0), 32)
+    assert [one.name for one in model.labels] == ["background", "spleen", "liver"]
+    np.testing.assert_allclose(model.shown[""](np.array([-57.0, 164.0, 500.0]), ""), [0, 1, 1], atol=1e-6)
+    assert model.modalities == ("CT",)
+
+
+def test_a_bundle_gives_the_scores_of_its_network(tmp_path):
+    """One window, already on the network's grid: the probabilities of MONAI's own network on what it is shown."""
+    model = read_bundle(bundle(tmp_path / "spleen"))
+    matrix = np.diag([-1.5, 1.5, 2.0, 1.0])
+    matrix[0, 3] = 46.5
+    hounsfield = np.random.default_rng(0).uniform(-100, 200, (32, 32, 32)).astype(np.float32)
+    ct = Image(hounsfield, Grid((32, 32, 32), matrix), "CT", "[hnsf'U]", name="CT")
+    found = model.probabilities([ct])
+    shown = torch.from_numpy(np.clip((hounsfield + 57) / 221, 0, 1))[None, None]
+    with torch.inference_mode():
+        expected = network().eval()(shown).softmax(1)[0].permute(1, 2, 3, 0).numpy()
+    np.testing.assert_allclose(found.array, expected, atol=2e-3)
+    assert label(model, [ct]).segmentation.grid.same_as(ct.grid)
+
+
+def _set(where, value):
+    def change(config, metadata):
+        place = config
+        for key in where[:-1]:
+            place = place[key]
+        place[where[-1]] = value
+
+    return change
+
+
+HOSTILE = {
+    "an expression as an argument": (_set(["network_def", "channels"], "$__import__('os').system('id')"), "executed"),
+    "an expression behind a reference": (_set(["spacing"], "$[1, 2, 3]"), "executed"),
+    "another class as the network": (_set(["network_def", "_target_"], "os.system"), "'os.system' is not one of UNet"),
+    "a network of the same name elsewhere": (_set(["network_def", "_target_"], "evil.nets.UNet"), "is not one of UNet"),
+    "a class inside an argument": (
+        _set(["network_def", "norm"], {"_target_": "subprocess.Popen", "args": "id"}),
+        "'subprocess.Popen' would be called",
+    ),
+    "another inferer": (_set(["inferer", "_target_"], "builtins.exec"), "the inferer 'builtins.exec'"),
+    "an unknown transform": (
+        _set(["preprocessing", "transforms", 1], {"_target_": "Lambdad", "func": "$lambda x: x"}),
+        "the transform 'Lambdad' is not known",
+    ),
+    "references in a circle": (_set(["spacing"], "@spacing"), "circle"),
+    "a reference to nothing": (_set(["spacing"], "@nothing"), "nothing"),
+    "no network": (lambda c, m: c.pop("network_def"), "network_def"),
+    "overlapping classes": (
+        lambda c, m: m["network_data_format"]["outputs"]["pred"].update(channel_def={"0": "tumour", "1": "oedema"}),
+        "overlap",
+    ),
+    "an argument that there is not": (_set(["network_def", "shell"], True), "cannot be made"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_would_be_executed_or_is_not_understood_is_refused(tmp_path, what, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    change, message = HOSTILE[what]
+    with pytest.raises(InvalidInput, match=message):
+        read_bundle(bundle(tmp_path / "bundle", change))
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_weights_that_run_code_or_do_not_fit_are_refused(tmp_path, monkeypatch):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "hacked"), "w"))
+
+    monkeypatch.chdir(tmp_path)
+    for weights in (pickle.dumps(Evil()), b"", b"garbage" * 100):
+        with pytest.raises(InvalidInput, match="its weights cannot be loaded"):
+            read_bundle(bundle(tmp_path / "bundle", weights=weights))
+    assert not (tmp_path / "hacked").exists()
+    with pytest.raises(InvalidInput, match="its weights cannot be loaded"):
+        read_bundle(bundle(tmp_path / "other", _set(["network_def", "channels"], [4, 16])))
+
+
+def test_a_zip_that_is_damaged_or_leads_out_is_refused(tmp_path):
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(InvalidInput, match="neither a folder nor a zip"):
+        read_bundle(tmp_path / "broken.zip")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("../configs/inference.json", "{}")
+    with pytest.raises(InvalidInput):
+        read_bundle(tmp_path / "empty.zip")
+    with pytest.raises(InvalidInput, match="no bundle 'nothing'"):
+        read_bundle(tmp_path / "nothing")
+    outside = bundle(tmp_path / "linked")
+    (outside / "models/model.pt").unlink()
+    (tmp_path / "secret.pt").write_bytes(b"secret")
+    (outside / "models/model.pt").symlink_to(tmp_path / "secret.pt")
+    with pytest.raises(InvalidInput, match="lies outside"):
+        read_bundle(outside)

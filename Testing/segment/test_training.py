@@ -1,0 +1,118 @@
+"""Training: it learns, it can be stopped and taken up, and what it writes is what is used."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled
+from TwinSegmentLib.generator import Sample
+from TwinSegmentLib.networks.engine import Engine
+from TwinSegmentLib.networks.graph import unet
+from TwinSegmentLib.networks.weights import load_weights
+
+pytest.importorskip("torch")
+
+from TwinSegmentLib.built_in import Plan, train_on_label_maps
+from TwinSegmentLib.networks.torch_engine import TrainableNetwork
+from TwinSegmentLib.training import Schedule, in_blocks, loss_of, train, validated
+
+CLASSES = ("background", "bright")
+NETWORK = unet(2, (8, 8))
+QUICK = Schedule(steps=60, rate=2e-2, warm_up=5, memory=0.5, every=30)
+
+
+def blob(seed) -> Sample:
+    """A bright ball somewhere in noise."""
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(5, 11, 3)[:, None, None, None]
+    ball = ((np.indices((16, 16, 16)) - centre) ** 2).sum(0) < 16
+    image = 0.3 + 0.5 * ball + rng.normal(0, 0.05, ball.shape)
+    return Sample(image.astype(np.float32), ball.astype(np.uint8), "", (1.0, 1.0, 1.0))
+
+
+HELD_OUT = [blob((9, n)) for n in range(4)]
+
+
+def test_it_learns(tmp_path):
+    weights = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK)
+    points = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert [p["step"] for p in points] == [30, 60]
+    assert points[-1]["loss"] < 0.75 * points[0]["loss"]
+    assert validated(NETWORK, weights, CLASSES, HELD_OUT)["bright"] > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights_also_in_two_pieces(tmp_path):
+    whole = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "whole", QUICK)
+    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "pieces", QUICK, until=30)
+    pieces = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "pieces", QUICK)
+    for name in whole:
+        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_cancelled_training_is_taken_up(tmp_path):
+    job = Job(lambda report: report.fraction > 0.6 and job.cancel())
+    with pytest.raises(JobCancelled):
+        train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK, job=job)
+    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK)
+    assert [json.loads(line)["step"] for line in (tmp_path / "curve.jsonl").read_text().splitlines()] == [30, 60]
+
+
+def test_the_state_of_another_training_is_refused(tmp_path):
+    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK, until=30)
+    with pytest.raises(InvalidInput, match="another schedule"):
+        train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, Schedule(steps=50))
+    with pytest.raises(InvalidInput, match="another network"):
+        train(unet(2, (8, 16)), CLASSES, blob, HELD_OUT, tmp_path, QUICK)
+
+
+def test_plain_weights_are_what_the_trained_network_computes():
+    """A network in training, its plain weights in an engine, and a network that begins with them: the same scores."""
+    import torch
+
+    trained = TrainableNetwork(NETWORK, seed=3)
+    image = np.random.default_rng(0).random((1, 16, 16, 16), np.float32)
+    with torch.no_grad():
+        expected = trained(torch.from_numpy(image)[None])[0].numpy()
+    np.testing.assert_allclose(Engine(NETWORK, trained.weights())(image), expected, atol=1e-4)
+    other = TrainableNetwork(NETWORK, seed=4)
+    other.adopt(trained.weights())
+    with torch.no_grad():
+        np.testing.assert_allclose(other(torch.from_numpy(image)[None])[0].numpy(), expected, atol=1e-5)
+
+
+def test_the_loss_is_cross_entropy_and_dice_of_the_scattered_scores():
+    import torch
+    from torch.nn import functional
+
+    classes = np.random.default_rng(1).integers(0, 3, (4, 6, 8)).astype(np.uint8)
+    blocks = torch.randn(1, 24, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    from TwinSegmentLib.networks.graph import Network, Step
+
+    scatter = Network(24, (Step("voxels", "scatter", ("image",), 3),))
+    from TwinSegmentLib.networks.torch_engine import TorchNetwork
+
+    scores = TorchNetwork(scatter, {})(blocks)
+    truth = torch.from_numpy(classes.astype(np.int64))[None]
+    share = scores.softmax(1)
+    one_hot = functional.one_hot(truth, 3).permute(0, 4, 1, 2, 3)
+    both, sums = (share * one_hot).sum((0, 2, 3, 4)), (share + one_hot).sum((0, 2, 3, 4))
+    expected = functional.cross_entropy(scores, truth) + 1 - ((2 * both + 1) / (sums + 1)).mean()
+    assert float(loss_of(blocks, in_blocks(classes), 3)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_label_maps_become_weights(tmp_path):
+    grid = Grid.isotropic((48, 48, 48))
+    distance = np.sqrt(((np.indices(grid.shape) - 23.5) ** 2).sum(0))
+    labels = np.select([distance < 10, distance < 15, distance < 20], [2, 3, 507], 0)
+    maps = [Image(labels.astype(np.float32), grid, name=f"map {n}") for n in range(2)]
+    plan = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((32, 32, 32), 2),), schedule=Schedule(steps=2, every=2))
+    path = train_on_label_maps(maps[:1], maps[1:], tmp_path, plan)
+    from TwinSegmentLib.generator import read_recipe
+
+    plan.network(read_recipe("brain")).check(load_weights(path))
+    odd = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((30, 32, 31), 2),))
+    with pytest.raises(InvalidInput, match="multiples of 4"):
+        train_on_label_maps(maps[:1], maps[1:], tmp_path / "odd", odd)
