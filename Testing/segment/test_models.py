@@ -10,7 +10,6 @@ import shutil
 import jsonschema
 import numpy as np
 import pytest
-from network_weights import random_weights
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput
 from TwinSegmentLib.generator import Sample
@@ -20,7 +19,7 @@ from TwinSegmentLib.models.calibration import calibrate, calibration_error, conf
 from TwinSegmentLib.models.catalogue import find_model, read_catalogue
 from TwinSegmentLib.models.fetch import fetch, verify
 from TwinSegmentLib.models.load import load_model
-from TwinSegmentLib.networks.graph import unet
+from TwinSegmentLib.networks.graph import Network, Step
 from TwinSegmentLib.networks.model import Label, Model
 
 
@@ -133,10 +132,16 @@ def test_a_meshnet_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch, dat
 
 def bright_and_dark() -> Model:
     """A network that calls bright voxels 1 and dark ones 0: one threshold at one half."""
-    network = unet(2, (8, 8))
-    weights = {name: np.zeros_like(value) for name, value in random_weights(network).items()}
-    weights["down0.1.weight"][range(8), range(8), 1, 1, 1] = 1.0
-    weights["up0.1.weight"][range(8), range(8, 16), 1, 1, 1] = 1.0
+    network = Network(
+        1,
+        (
+            Step("blocks", "gather", ("image",), 8),
+            Step("scores", "conv", ("blocks",), 16, kernel=1),
+            Step("voxels", "scatter", ("scores",), 2),
+        ),
+        multiple=2,
+    )
+    weights = {"scores.weight": np.zeros((16, 8, 1, 1, 1), np.float32), "scores.bias": np.zeros(16, np.float32)}
     for voxel in range(8):
         weights["scores.weight"][2 * voxel + 1, voxel] = 40.0
         weights["scores.bias"][2 * voxel + 1] = -20.0
@@ -180,6 +185,24 @@ def test_a_model_that_finds_nothing_says_so(ball):
         label(nothing, [ball])
     with pytest.raises(InvalidInput, match="1 to 5 times"):
         label(model, [ball], looks=9)
+
+
+def test_where_memory_is_short_windows_are_smaller_and_it_is_said(monkeypatch):
+    from TwinSegmentLib.networks import model as model_module
+
+    grid = Grid.isotropic((64, 64, 64), 2.0)
+    image = Image(np.random.default_rng(0).random(grid.shape, np.float32), grid, "MR", name="noise")
+    model, job = bright_and_dark(), Job()
+    whole = model.probabilities([image]).array
+    enough = model.memory_gb(image, 32) * 1.01e9
+    assert enough < model.memory_gb(image) * 1e9
+    monkeypatch.setattr(model_module, "available_memory", lambda: enough)
+    np.testing.assert_allclose(model.probabilities([image], job=job).array, whole, atol=1e-5)
+    assert "Memory is short: model 'threshold' looked at windows of 32 voxels" in job.warnings[0]
+    monkeypatch.setattr(model_module, "available_memory", lambda: 1e3)
+    monkeypatch.setattr("TwinCore.guard.available_memory", lambda: 1e3)
+    with pytest.raises(InvalidInput, match="Model 'threshold' on 'noise' needs .* GB of memory"):
+        model.probabilities([image])
 
 
 def test_a_cancelled_model_stops(ball):

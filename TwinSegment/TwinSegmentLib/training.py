@@ -46,10 +46,10 @@ class Schedule:
     """
 
     steps: int = 5000
-    rate: float = 2e-3
-    warm_up: int = 100
+    rate: float = 8e-3
+    warm_up: int = 20
     decay: float = 1e-4
-    memory: float = 0.995
+    memory: float = 0.99
     every: int = 200
     seed: int = 0
 

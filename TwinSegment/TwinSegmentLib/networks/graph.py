@@ -120,14 +120,15 @@ def unet(classes: int, widths: Sequence[int], channels: int = 1) -> Network:
     """A U-shaped network (Ronneberger and others 2015) that works on blocks of 2 x 2 x 2 voxels throughout.
 
     The first step gathers each block into channels, the last scatters scores back to voxels: scores are at the
-    input's resolution for an eighth of the work. There is no normalisation, so that a voxel's score depends
-    on its surroundings alone and not on where a window ends.
+    input's resolution for an eighth of the work. Results are normalised over the whole input, which is therefore to be
+    shown at once and not in windows.
     """
     steps = [Step("blocks", "gather", ("image",), 8 * channels)]
 
     def conv(name: str, source: str, width: int, kernel: int = 3) -> str:
-        steps.append(Step(name, "conv", (source,), width, kernel=kernel, activation="relu"))
-        return name
+        steps.append(Step(name, "conv", (source,), width, kernel=kernel))
+        steps.append(Step(f"{name}.norm", "norm", (name,), width, activation="relu"))
+        return f"{name}.norm"
 
     last = conv("down0.1", "blocks", widths[0])
     skips = [last]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from TwinCore import Grid, Image, InvalidInput, Job, resample
+from TwinCore.guard import available_memory, check_memory
 
 from .engine import Engine
 from .graph import Network
@@ -20,6 +21,7 @@ BODY_SHARE = 0.05
 """What is brighter than this share of the brightness shown counts as body: windows without any of it are skipped."""
 
 BYTES_A_VALUE = 4
+LEAST_WINDOW = 32
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,32 @@ class Model:
         multiple = self.network.multiple
         return _resized(grid, tuple(max(-(-n // multiple) * multiple, least) for n in grid.shape))
 
-    def memory_gb(self, image: Image) -> float:
+    def memory_gb(self, image: Image, window: int | None = None) -> float:
         """About how much memory a run takes: scores, and the widest results of the network within a window."""
-        grid = self.grid(image)
-        size = grid.size if self.window is None else self.window**3
+        grid, window = self.grid(image), window or self.window
+        size = grid.size if window is None else min(window**3, grid.size)
         return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * self.network.values_a_voxel) / 1e9
+
+    def window_that_fits(self, image: Image, job: Job) -> int | None:
+        """The model's window, or half of it and so on until the memory suffices, which is said aloud.
+
+        Raises
+        ------
+        InvalidInput
+            If not even small windows fit.
+        """
+        available, window = available_memory(), self.window
+        while available is not None and self.memory_gb(image, window) * 1e9 > available:
+            smaller = (window or max(self.grid(image).shape)) // 2
+            smaller -= smaller % self.network.multiple
+            if smaller < max(LEAST_WINDOW, self.network.multiple):
+                check_memory(self.memory_gb(image, window) * 1e9, f"Model {self.name!r} on {image.name!r}")
+            window = smaller
+        if window != self.window:
+            job.warn(
+                f"Memory is short: model {self.name!r} looked at windows of {window} voxels, which may change labels."
+            )
+        return window
 
     def inputs(self, images: Sequence[Image], grid: Grid) -> np.ndarray:
         """Images as the network takes them: (channels, k, j, i), float32.
@@ -190,13 +213,14 @@ class Model:
         """
         job, grid = job or Job(), self.grid(images[0])
         engine = engine or Engine(self.network, self.weights)
+        window = self.window_that_fits(images[0], job)
         values = self.inputs(images, grid)
         if brightness != 1.0:
             values = np.sign(values) * np.abs(values) ** np.float32(brightness)
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
             values = np.ascontiguousarray(np.flip(values, side))
-        size = grid.shape if self.window is None else (self.window,) * 3
+        size = grid.shape if window is None else tuple(min(window, n) for n in grid.shape)
         inside = values.max(0) > BODY_SHARE
         scores = windowed(engine, values, self.network.classes, size, inside=inside, job=job)
         softmax(scores, self.temperature)

@@ -74,8 +74,7 @@ class TorchNetwork(nn.Module):
 class TrainableNetwork(TorchNetwork):
     """A network whose filters have a direction and, apart from it, a size, as it is trained.
 
-    Weight normalisation (Salimans, Kingma 2016, arXiv:1602.07868) trains without normalising the signal: what is learnt
-    is a plain convolution again, and a batch may be one image.
+    Weight normalisation (Salimans, Kingma 2016, arXiv:1602.07868): large steps turn a filter without blowing it up.
     """
 
     def __init__(self, network: Network, seed: int = 0):
