@@ -159,3 +159,28 @@ def test_centroid_weighs_every_voxel(seed):
     np.testing.assert_allclose(centroid(weight, grid), expected)
     with pytest.raises(InvalidInput, match="empty"):
         centroid(np.zeros(grid.shape), grid)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LIA", "AIL", "SPR"])
+def test_an_upright_grid_covers_the_other_one_along_the_patients_axes(axes):
+    grid = random_grid(5)
+    spacing = np.array([1.0, 2.0, 0.5])
+    upright = grid.upright(spacing, axes)
+    along = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+    np.testing.assert_allclose(upright.direction.T, [along[letter] for letter in axes], atol=1e-12)
+    np.testing.assert_allclose(upright.spacing, spacing)
+    ijk = upright.to_ijk(grid.corners())
+    assert (ijk > -1e-6).all()
+    assert (ijk < np.array(upright.shape[::-1]) - 1 + 1e-6).all()
+
+
+def test_an_upright_grid_that_is_so_already_stays_where_it_is():
+    grid = Grid.isotropic((4, 5, 6), 1.0, (-3.25, 7.5, 1.0))
+    assert grid.upright(1.0).same_as(grid)
+    assert grid.upright(1.0, "LIA").upright(1.0).same_as(grid)
+
+
+@pytest.mark.parametrize("axes", ["RA", "RLS", "XYZ", "RASR"])
+def test_axes_that_are_none_are_refused(axes):
+    with pytest.raises(InvalidInput, match="three letters such as RAS"):
+        random_grid(1).upright(1.0, axes)

@@ -10,6 +10,7 @@ import shutil
 import jsonschema
 import numpy as np
 import pytest
+from threshold_model import bright_and_dark
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput
 from TwinSegmentLib.generator import Sample
@@ -19,8 +20,7 @@ from TwinSegmentLib.models.calibration import calibrate, calibration_error, conf
 from TwinSegmentLib.models.catalogue import find_model, read_catalogue
 from TwinSegmentLib.models.fetch import fetch, verify
 from TwinSegmentLib.models.load import load_model
-from TwinSegmentLib.networks.graph import Network, Step
-from TwinSegmentLib.networks.model import Label, Model
+from TwinSegmentLib.networks.model import Model
 
 
 def entry_of(files: dict[str, bytes], tmp_path, monkeypatch, **changes):
@@ -128,25 +128,6 @@ def test_a_meshnet_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch, dat
     shutil.copytree(data("weights_brainchop") / "model5_gw_ae", entry.folder)
     model = load_model(entry)
     assert (model.network.classes, model.axes, model.shape) == (3, "AIL", (256, 256, 256))
-
-
-def bright_and_dark() -> Model:
-    """A network that calls bright voxels 1 and dark ones 0: one threshold at one half."""
-    network = Network(
-        1,
-        (
-            Step("blocks", "gather", ("image",), 8),
-            Step("scores", "conv", ("blocks",), 16, kernel=1),
-            Step("voxels", "scatter", ("scores",), 2),
-        ),
-        multiple=2,
-    )
-    weights = {"scores.weight": np.zeros((16, 8, 1, 1, 1), np.float32), "scores.bias": np.zeros(16, np.float32)}
-    for voxel in range(8):
-        weights["scores.weight"][2 * voxel + 1, voxel] = 40.0
-        weights["scores.bias"][2 * voxel + 1] = -20.0
-    labels = [Label("background", (0, 0, 0)), Label("bright", (1, 1, 0), ("SCT", "1", "Bright"))]
-    return Model("threshold", network, weights, labels, spacing_mm=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -277,7 +277,7 @@ def _module(name: str, arguments: Mapping[str, Any], bundle: str):
         raise MissingPackage("monai", "A MONAI bundle", "pip install 'digitaltwin[ai]'") from error
     try:
         return getattr(nets, name)(**arguments)
-    except (TypeError, ValueError, AssertionError, NotImplementedError, KeyError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
         raise InvalidInput(f"Bundle {bundle!r}: its {name} cannot be made: {error}.") from error
 
 
