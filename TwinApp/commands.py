@@ -144,7 +144,9 @@ def models() -> None:
     for entry in read_catalogue().values():
         missing = sum(file.size for file in entry.missing_files())
         state = f"to fetch, {missing / 1e6:.1f} MB" if missing else "ready"
-        print(f"{entry.name:28} {' + '.join(entry.modalities):8} {entry.title} [{entry.licence}; {state}]")
+        print(
+            f"{entry.name:28} {' + '.join(entry.modalities):8} {entry.title} [{entry.licence}; {state}] {entry.limits}"
+        )
 
 
 @app.command()

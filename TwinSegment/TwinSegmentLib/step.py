@@ -183,6 +183,8 @@ class SegmentStep:
         if self.model is None:
             return None
         entry = find_model(self.model)
+        if entry.limits:
+            job.warn(f"Model {entry.name!r}: {entry.limits}")
         model = load_model(entry)
         names = self.model_images or list(inputs.fused)[: len(entry.modalities)]
         images = [inputs.fused[name] for name in names]
