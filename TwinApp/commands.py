@@ -118,7 +118,7 @@ def demo(
 @app.command()
 def segment(
     images: Annotated[list[Path], typer.Argument(help="One image a channel of the model: volumes, DICOM folders.")],
-    model: Annotated[str, typer.Option(help="Of those that `digitaltwin models` lists.")] = "brain",
+    model: Annotated[str, typer.Option(help="Of those that `digitaltwin models` lists.")],
     out: Annotated[Path | None, OUT] = None,
     modality: Annotated[
         list[str] | None, typer.Option(help="CT, MR or PT:unit of each image that is not DICOM, in their order.")

@@ -50,7 +50,7 @@ def train_brain(
         If there are too few label maps, one does not fit the recipe, or torch is not installed.
     """
     try:
-        from TwinSegmentLib.built_in import Plan, train_on_label_maps
+        from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
         from TwinSegmentLib.training import Schedule
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error

@@ -22,13 +22,15 @@ from TwinSegmentLib import step as step_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "TwinApp/results_schema.json").read_text("utf-8"))
+MODEL = "meshnet-model5_gw_ae"
 GRID = Grid.isotropic((20, 22, 24), 2.0, (-20, -10, 5))
 
 
 @pytest.fixture
 def ball(tmp_path, monkeypatch):
-    """An image with a bright ball on disk; the built-in model is a threshold."""
+    """An image with a bright ball on disk; the model is a threshold."""
     monkeypatch.setattr(step_module, "load_model", lambda entry: bright_and_dark())
+    monkeypatch.setattr(step_module, "verify", lambda entry: None)
     inside = ((np.indices(GRID.shape) - np.array([10, 11, 12])[:, None, None, None]) ** 2).sum(0) < 36
     path = tmp_path / "ball.nii.gz"
     sitk.WriteImage(to_sitk(Image(inside.astype(np.float32), GRID)), str(path))
@@ -38,7 +40,8 @@ def ball(tmp_path, monkeypatch):
 def test_labels_uncertainty_volumes_and_scene_are_written(ball, tmp_path):
     path, inside = ball
     result = CliRunner().invoke(
-        app, ["segment", str(path), "--modality", "MR", "--out", str(tmp_path / "out"), "--looks", "2"]
+        app,
+        ["segment", str(path), "--modality", "MR", "--model", MODEL, "--out", str(tmp_path / "out"), "--looks", "2"],
     )
     assert result.exit_code == 0, result.output
     out = tmp_path / "out"
@@ -57,13 +60,13 @@ def test_labels_uncertainty_volumes_and_scene_are_written(ball, tmp_path):
     assert node_to_segmentation(twin.node("segmentation")).names == ["bright"]
     assert twin.node("uncertainty") is not None
     records = json.loads((out / "provenance.json").read_text())["runs"]
-    assert records[1]["parameters"]["model"] == "brain"
+    assert records[1]["parameters"]["model"] == MODEL
 
 
 def test_too_many_images_and_unknown_models_are_refused(ball, tmp_path):
     path, _ = ball
-    with pytest.raises(InvalidInput, match=r"takes 1 images \(MR/CT\), not 2"):
-        segment_images([path, path], tmp_path / "out", "brain", modalities=["MR", "MR"])
+    with pytest.raises(InvalidInput, match=r"takes 1 images \(MR\), not 2"):
+        segment_images([path, path], tmp_path / "out", MODEL, modalities=["MR", "MR"])
     with pytest.raises(InvalidInput, match="no model 'heart'"):
         segment_images([path], tmp_path / "out", "heart", modalities=["MR"])
     assert not (tmp_path / "out").exists()
@@ -73,7 +76,7 @@ def test_a_cancelled_segmentation_writes_nothing(ball, tmp_path):
     path, _ = ball
     job = Job(lambda report: report.fraction > 0.4 and job.cancel())
     with pytest.raises(JobCancelled):
-        segment_images([path], tmp_path / "out", "brain", modalities=["MR"], job=job)
+        segment_images([path], tmp_path / "out", MODEL, modalities=["MR"], job=job)
     assert not (tmp_path / "out").exists()
 
 
@@ -82,6 +85,5 @@ def test_the_models_are_listed(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0].startswith("brain ")
-    assert "ready" in lines[0]
+    assert lines[0].startswith("meshnet-model5_gw_ae ")
     assert any("meshnet-mindgrab" in line and "to fetch" in line for line in lines)

@@ -10,6 +10,7 @@ import shutil
 import jsonschema
 import numpy as np
 import pytest
+from network_weights import random_weights
 from threshold_model import bright_and_dark
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput
@@ -20,13 +21,15 @@ from TwinSegmentLib.models.calibration import calibrate, calibration_error, conf
 from TwinSegmentLib.models.catalogue import find_model, read_catalogue
 from TwinSegmentLib.models.fetch import fetch, verify
 from TwinSegmentLib.models.load import load_model
+from TwinSegmentLib.networks.graph import unet
 from TwinSegmentLib.networks.model import Model
+from TwinSegmentLib.networks.weights import save_weights
 
 
 def entry_of(files: dict[str, bytes], tmp_path, monkeypatch, **changes):
     """A MeshNet entry whose files have these contents, with the cache in tmp_path."""
     monkeypatch.setenv(catalogue_module.CACHE_VARIABLE, str(tmp_path / "cache"))
-    row = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())[1]
+    row = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())[0]
     row["files"] = [
         {"name": n, "url": f"https://example.org/{n}", "bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()}
         for n, c in files.items()
@@ -46,14 +49,28 @@ def test_the_catalogue_keeps_to_its_schema_and_every_label_is_coded():
         assert len({one.name for one in entry.labels}) == len(entry.labels)
 
 
-def test_the_built_in_model_has_the_classes_of_the_recipe():
-    from TwinSegmentLib.generator import read_recipe
-
-    assert tuple(one.name for one in find_model("brain").labels) == read_recipe("brain").classes
+def test_a_network_of_ones_own_is_an_entry_like_any_other(tmp_path, monkeypatch):
+    network = unet(3, (8, 8))
+    path = save_weights(random_weights(network), tmp_path / "weights.safetensors")
+    entry = entry_of(
+        {path.name: path.read_bytes()},
+        tmp_path,
+        monkeypatch,
+        kind="own",
+        network={"kind": "unet", "widths": [8, 8]},
+        temperature=1.3,
+        window=None,
+        shape=None,
+    )
+    entry.folder.mkdir(parents=True)
+    shutil.copy(path, entry.folder)
+    model = load_model(entry)
+    assert (model.network.classes, model.temperature) == (3, 1.3)
+    assert set(model.weights) == set(random_weights(network))
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are():
-    with pytest.raises(InvalidInput, match="no model 'heart'; there are: brain, meshnet"):
+    with pytest.raises(InvalidInput, match="no model 'heart'; there are: meshnet"):
         find_model("heart")
 
 
@@ -70,7 +87,7 @@ def test_an_unknown_model_is_refused_with_those_that_there_are():
 )
 def test_a_hostile_catalogue_is_refused(tmp_path, change):
     folder = catalogue_module.resources.files(catalogue_module.__package__)
-    row = json.loads((folder / "catalogue.json").read_text())[1]
+    row = json.loads((folder / "catalogue.json").read_text())[0]
     (tmp_path / "c.json").write_text(json.dumps([row | change]))
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_catalogue(tmp_path / "c.json")

@@ -15,7 +15,7 @@ from TwinSegmentLib.networks.weights import load_weights
 
 pytest.importorskip("torch")
 
-from TwinSegmentLib.built_in import Plan, train_on_label_maps
+from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
 from TwinSegmentLib.networks.torch_engine import TrainableNetwork
 from TwinSegmentLib.training import Schedule, in_blocks, loss_of, train, validated
 

@@ -47,7 +47,7 @@ def label(
 ) -> Labelled:
     """Segment images with a model.
 
-    >>> found = label(load_model(find_model("brain")), [t1])            # doctest: +SKIP
+    >>> found = label(load_model(find_model("meshnet-model18cls")), [t1])            # doctest: +SKIP
     >>> found.segmentation.volume_ml("hippocampus")                     # doctest: +SKIP
 
     Parameters

@@ -52,7 +52,7 @@ class Entry:
     licence, source, limits : str
         Limits: what it is not good for.
     files : tuple of ModelFile
-        To be fetched; none for a model that comes with the project.
+        To be fetched.
     seconds, memory_gb : float
         About what a whole volume takes on two cores.
     settings : mapping

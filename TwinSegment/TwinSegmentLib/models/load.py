@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 from ..networks.graph import Network, unet
@@ -12,6 +11,9 @@ from ..networks.model import Model, Shown
 from ..networks.weights import load_weights
 from .catalogue import Entry
 from .fetch import verify
+
+WEIGHTS = "weights.safetensors"
+"""What training writes, and what an entry of kind "own" has in its folder."""
 
 
 def load_model(entry: Entry) -> Model:
@@ -25,10 +27,10 @@ def load_model(entry: Entry) -> Model:
         If a file is not the one of the catalogue, or does not hold what it should.
     """
     settings = entry.settings
+    verify(entry)
     if entry.kind == "own":
         network, weights = _own(entry)
     else:
-        verify(entry)
         network, weights = read_meshnet(entry.folder / "model.json")
     shape = settings.get("shape")
     return Model(
@@ -49,8 +51,7 @@ def load_model(entry: Entry) -> Model:
 def _own(entry: Entry) -> tuple[Network, dict]:
     widths = tuple(entry.settings["network"]["widths"])
     network = unet(len(entry.labels), widths, len(entry.modalities))
-    with resources.as_file(resources.files(__package__) / f"{entry.name}.safetensors") as path:
-        return network, load_weights(path)
+    return network, load_weights(entry.folder / WEIGHTS)
 
 
 def _shown(row: Mapping[str, Any]) -> Shown:

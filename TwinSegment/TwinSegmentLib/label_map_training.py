@@ -1,4 +1,4 @@
-"""From label maps to a model that this project can call its own: what is trained, on what, and how far."""
+"""From label maps to the weights of a network: what is trained, on what, and how far it can be trusted."""
 
 from __future__ import annotations
 
