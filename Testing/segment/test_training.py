@@ -21,14 +21,14 @@ from TwinSegmentLib.training import Schedule, in_blocks, loss_of, train, validat
 
 CLASSES = ("background", "bright")
 NETWORK = unet(2, (8, 8))
-QUICK = Schedule(steps=60, rate=2e-2, warm_up=5, memory=0.5, every=30)
+QUICK = Schedule(steps=200, rate=3e-2, warm_up=5, memory=0.5, every=100)
 
 
 def blob(seed) -> Sample:
     """A bright ball somewhere in noise."""
     rng = np.random.default_rng(seed)
     centre = rng.uniform(5, 11, 3)[:, None, None, None]
-    ball = ((np.indices((16, 16, 16)) - centre) ** 2).sum(0) < 16
+    ball = ((np.indices((16, 16, 16)) - centre) ** 2).sum(0) < 30
     image = 0.3 + 0.5 * ball + rng.normal(0, 0.05, ball.shape)
     return Sample(image.astype(np.float32), ball.astype(np.uint8), "", (1.0, 1.0, 1.0))
 
@@ -39,14 +39,14 @@ HELD_OUT = [blob((9, n)) for n in range(4)]
 def test_it_learns(tmp_path):
     weights = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK)
     points = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
-    assert [p["step"] for p in points] == [30, 60]
+    assert [p["step"] for p in points] == [100, 200]
     assert points[-1]["loss"] < 0.75 * points[0]["loss"]
     assert validated(NETWORK, weights, CLASSES, HELD_OUT)["bright"] > 0.9
 
 
 def test_the_same_seed_gives_the_same_weights_also_in_two_pieces(tmp_path):
     whole = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "whole", QUICK)
-    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "pieces", QUICK, until=30)
+    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "pieces", QUICK, until=100)
     pieces = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "pieces", QUICK)
     for name in whole:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-4, atol=1e-6)
@@ -57,11 +57,11 @@ def test_a_cancelled_training_is_taken_up(tmp_path):
     with pytest.raises(JobCancelled):
         train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK, job=job)
     train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK)
-    assert [json.loads(line)["step"] for line in (tmp_path / "curve.jsonl").read_text().splitlines()] == [30, 60]
+    assert [json.loads(line)["step"] for line in (tmp_path / "curve.jsonl").read_text().splitlines()] == [100, 200]
 
 
 def test_the_state_of_another_training_is_refused(tmp_path):
-    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK, until=30)
+    train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, QUICK, until=100)
     with pytest.raises(InvalidInput, match="another schedule"):
         train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path, Schedule(steps=50))
     with pytest.raises(InvalidInput, match="another network"):
