@@ -22,7 +22,7 @@ from TwinSegmentLib.models.catalogue import find_model, read_catalogue
 from TwinSegmentLib.models.fetch import fetch, verify
 from TwinSegmentLib.models.load import load_model
 from TwinSegmentLib.networks.graph import unet
-from TwinSegmentLib.networks.model import Model
+from TwinSegmentLib.networks.model import Model, Shown
 from TwinSegmentLib.networks.weights import save_weights
 
 
@@ -183,6 +183,21 @@ def test_a_model_that_finds_nothing_says_so(ball):
         label(nothing, [ball])
     with pytest.raises(InvalidInput, match="1 to 5 times"):
         label(model, [ball], looks=9)
+
+
+def test_windows_without_any_body_are_certainly_background():
+    """A dark body, shown as nothing, is looked at all the same; air far from it is not, and is not in doubt."""
+    grid = Grid.isotropic((64, 32, 32), 2.0)
+    array = np.full(grid.shape, -1000.0, np.float32)
+    array[:20] = -850.0  # lung
+    array[:20, :4] = 40.0
+    base = bright_and_dark()
+    weights = {**base.weights, "scores.bias": -base.weights["scores.bias"]}  # bright whatever is shown
+    shown = {"CT": Shown("window", -57.0, 164.0, (0.0, 1.0))}
+    model = Model("bright", base.network, weights, base.labels, 2.0, shown=shown, modalities=("CT",), window=32)
+    probabilities = model.probabilities([Image(array, grid, "CT", "[hnsf'U]", name="CT")])
+    assert (probabilities.array[:20, ..., 1] > 0.99).all()
+    assert (probabilities.array[-4:, ..., 0] > 0.999).all()
 
 
 def test_where_memory_is_short_windows_are_smaller_and_it_is_said(monkeypatch):

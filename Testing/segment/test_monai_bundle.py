@@ -91,25 +91,31 @@ def test_a_bundle_says_how_images_are_shown(tmp_path, as_zip):
     path = bundle(tmp_path / "spleen")
     path = zipped(path, tmp_path / "spleen.zip") if as_zip else path
     model = read_bundle(path)
-    assert (model.name, model.axes, model.spacing_mm, model.window) == ("spleen", "LAS", (1.5, 1.5, 2.0), 32)
+    assert (model.name, model.window, model.overlap) == ("spleen", 32, 0.5)
     assert [one.name for one in model.labels] == ["background", "spleen", "liver"]
     np.testing.assert_allclose(model.shown[""](np.array([-57.0, 164.0, 500.0]), ""), [0, 1, 1], atol=1e-6)
     assert model.modalities == ("CT",)
 
 
-def test_a_bundle_gives_the_scores_of_its_network(tmp_path):
-    """One window, already on the network's grid: the probabilities of MONAI's own network on what it is shown."""
+def test_a_bundle_gives_what_monai_gives(tmp_path):
+    """Turned, resampled, shown and scored by MONAI's own transforms and network; one window."""
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation, ScaleIntensityRange, Spacing
+
     model = read_bundle(bundle(tmp_path / "spleen"))
-    matrix = np.diag([-1.5, 1.5, 2.0, 1.0])
-    matrix[0, 3] = 46.5
-    hounsfield = np.random.default_rng(0).uniform(-100, 200, (32, 32, 32)).astype(np.float32)
-    ct = Image(hounsfield, Grid((32, 32, 32), matrix), "CT", "[hnsf'U]", name="CT")
-    found = model.probabilities([ct])
-    shown = torch.from_numpy(np.clip((hounsfield + 57) / 221, 0, 1))[None, None]
+    grid = Grid((32, 32, 32), np.diag([1.5, 1.5, 2.0, 1.0]))
+    hounsfield = np.random.default_rng(0).uniform(-100, 200, grid.shape).astype(np.float32)
+    ct = Image(hounsfield, grid, "CT", "[hnsf'U]", name="CT")
+    along_ijk = torch.from_numpy(hounsfield.transpose(2, 1, 0).copy())[None]
+    shown = MetaTensor(along_ijk, affine=torch.from_numpy(grid.ijk_to_ras.copy()))
+    for transform in (Orientation("LAS"), Spacing((1.5, 1.5, 2.0)), ScaleIntensityRange(-57, 164, 0, 1, clip=True)):
+        shown = transform(shown)
     with torch.inference_mode():
-        expected = network().eval()(shown).softmax(1)[0].permute(1, 2, 3, 0).numpy()
+        expected = network().eval()(shown.as_tensor()[None]).softmax(1)[0].permute(1, 2, 3, 0).numpy()
+    found = model.probabilities([ct])
     np.testing.assert_allclose(found.array, expected, atol=2e-3)
-    assert label(model, [ct]).segmentation.grid.same_as(ct.grid)
+    assert np.abs(found.array - expected.transpose(2, 1, 0, 3)).max() > 0.01  # the order of the axes matters
+    assert label(model, [ct]).segmentation.grid.same_as(grid)
 
 
 def _set(where, value):
@@ -138,6 +144,7 @@ HOSTILE = {
     ),
     "references in a circle": (_set(["spacing"], "@spacing"), "circle"),
     "a reference to nothing": (_set(["spacing"], "@nothing"), "nothing"),
+    "windows that are no cubes": (_set(["inferer", "roi_size"], [64, 64, 32]), "no cubes"),
     "no network": (lambda c, m: c.pop("network_def"), "network_def"),
     "overlapping classes": (
         lambda c, m: m["network_data_format"]["outputs"]["pred"].update(channel_def={"0": "tumour", "1": "oedema"}),

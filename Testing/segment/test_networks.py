@@ -15,7 +15,7 @@ from TwinSegmentLib.networks.meshnet import read_meshnet
 from TwinSegmentLib.networks.model import Label, Model, Shown
 from TwinSegmentLib.networks.probabilities import Probabilities, softmax
 from TwinSegmentLib.networks.weights import load_weights, save_weights
-from TwinSegmentLib.networks.windows import window_starts, windowed
+from TwinSegmentLib.networks.windows import CERTAIN, window_starts, windowed
 
 NETWORKS = {
     "U": unet(3, (8, 8, 16)),
@@ -123,7 +123,7 @@ def test_what_no_window_reached_is_background():
         lambda w: np.stack([w[0], w[0] + 1]), np.ones((1, 16, 8, 8), np.float32), 2, (8, 8, 8), 0.0, inside
     )
     np.testing.assert_allclose(scores[:8].reshape(-1, 2), [[1, 2]] * 512)
-    np.testing.assert_allclose(scores[8:].reshape(-1, 2), [[1, 0]] * 512)
+    np.testing.assert_allclose(scores[8:].reshape(-1, 2), [[CERTAIN, 0]] * 512)
 
 
 def test_probabilities_decide_labels_volumes_and_doubt_on_another_grid():

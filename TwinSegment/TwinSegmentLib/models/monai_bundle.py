@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from TwinCore import InvalidInput, MissingPackage
 
 from ..networks.model import Label, Model, Shown
@@ -62,25 +60,26 @@ def read_bundle(path: str | Path) -> Model:
         metadata = json.loads(files.read("configs/metadata.json", LARGEST_CONFIG))
         network_name, arguments = config.network()
         looks = config.looks()
-        window, _overlap = config.inferer()
+        window, overlap = config.inferer()
         labels = _labels(metadata)
         channels = int(metadata["network_data_format"]["inputs"]["image"]["num_channels"])
         modality = _modality(metadata)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"Bundle {path.name!r} cannot be read: {error}.") from error
     module = _module(network_name, arguments, path.name)
-    weights = _weights(files, module, path.name)
+    _load_weights(files, module, path.name)
     network = ModuleNetwork(module, channels, len(labels))
     return Model(
         path.stem,
         network,
-        weights,
+        {},
         labels,
         spacing_mm=looks.spacing_mm,
         axes=looks.axes,
         shown={"": looks.shown},
         modalities=(modality,) * channels,
         window=window,
+        overlap=overlap,
     )
 
 
@@ -88,7 +87,7 @@ def read_bundle(path: str | Path) -> Model:
 class _Looks:
     """How images are shown to the network."""
 
-    axes: str = "RAS"
+    axes: str = "SAR"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     shown: Shown = field(default_factory=lambda: Shown("window", 0.0, 1.0, None))
 
@@ -145,7 +144,9 @@ class _Config:
             return None, 0.0
         size = part["roi_size"]
         edges = {int(n) for n in (size if isinstance(size, list) else [size])}
-        return max(edges), float(part.get("overlap", 0.25))
+        if len(edges) != 1:
+            raise ValueError(f"its windows are no cubes: {size}")
+        return edges.pop(), float(part.get("overlap", 0.25))
 
     def looks(self) -> _Looks:
         found = _Looks()
@@ -193,11 +194,11 @@ def _class(target: Any, allowed: Sequence[str], what: str) -> str:
 
 
 def _orient(found: _Looks, part: Mapping[str, Any]) -> None:
-    found.axes = str(part["axcodes"])
+    found.axes = str(part["axcodes"])[::-1]  # MONAI's arrays run along i, j, k, and ours along k, j, i
 
 
 def _space(found: _Looks, part: Mapping[str, Any]) -> None:
-    spacing = part["pixdim"]
+    spacing = part["pixdim"][::-1] if isinstance(part["pixdim"], list) else part["pixdim"]
     found.spacing_mm = tuple(float(s) for s in (spacing if isinstance(spacing, list) else [spacing] * 3))  # type: ignore
 
 
@@ -281,8 +282,8 @@ def _module(name: str, arguments: Mapping[str, Any], bundle: str):
         raise InvalidInput(f"Bundle {bundle!r}: its {name} cannot be made: {error}.") from error
 
 
-def _weights(files: _Files, module, bundle: str) -> dict[str, np.ndarray]:
-    """The numbers of model.pt, read without executing anything, loaded into the module."""
+def _load_weights(files: _Files, module, bundle: str) -> None:
+    """The numbers of model.pt, read without executing anything, into the module."""
     import pickle
 
     import torch
@@ -295,4 +296,3 @@ def _weights(files: _Files, module, bundle: str) -> dict[str, np.ndarray]:
         module.load_state_dict(state)
     except (pickle.UnpicklingError, RuntimeError, AttributeError, TypeError, EOFError, ValueError) as error:
         raise InvalidInput(f"Bundle {bundle!r}: its weights cannot be loaded: {str(error)[:300]}") from error
-    return {}

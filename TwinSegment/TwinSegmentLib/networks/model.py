@@ -18,7 +18,7 @@ from .windows import windowed
 
 AIR = {"CT": -1000.0}
 BODY_SHARE = 0.05
-"""What is brighter than this share of the brightness shown counts as body: windows without any of it are skipped."""
+"""What is above the least brightness by this share of its range counts as body: windows without any are skipped."""
 
 BYTES_A_VALUE = 4
 LEAST_WINDOW = 32
@@ -90,6 +90,8 @@ class Model:
         Of its channels; each may be several, separated by "/".
     window : int, optional
         Edge of its windows, in voxels; the whole volume at once if none.
+    overlap : float
+        Share of a window that its neighbour covers too.
     shape : tuple of int, optional
         Size (k, j, i) that the volume is brought to, if it must be one size.
     temperature : float
@@ -105,6 +107,7 @@ class Model:
     shown: Mapping[str, Shown] = field(default_factory=lambda: {"": Shown()})
     modalities: Sequence[str] = ("MR/CT",)
     window: int | None = None
+    overlap: float = 0.25
     shape: tuple[int, int, int] | None = None
     temperature: float = 1.0
 
@@ -150,8 +153,8 @@ class Model:
             )
         return window
 
-    def inputs(self, images: Sequence[Image], grid: Grid) -> np.ndarray:
-        """Images as the network takes them: (channels, k, j, i), float32.
+    def inputs(self, images: Sequence[Image], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Images as the network takes them, (channels, k, j, i), float32, and where any shows a body, (k, j, i).
 
         Raises
         ------
@@ -163,7 +166,7 @@ class Model:
                 f"Model {self.name!r} takes {len(self.modalities)} images ({', '.join(self.modalities)}), "
                 f"not {len(images)}."
             )
-        channels = []
+        channels, inside = [], np.zeros(grid.shape, bool)
         for image, wanted in zip(images, self.modalities):
             if image.modality not in wanted.split("/"):
                 raise InvalidInput(
@@ -173,7 +176,9 @@ class Model:
             shown = self.shown.get(image.modality, self.shown.get("", Shown()))
             on_grid = resample(image, grid, fill=AIR.get(image.modality, float(image.array.min())))
             channels.append(shown(on_grid.array, image.name))
-        return np.stack(channels)
+            least, most = float(on_grid.array.min()), float(np.percentile(on_grid.array, 99.5))
+            inside |= on_grid.array > least + BODY_SHARE * (most - least)
+        return np.stack(channels), inside
 
     @property
     def is_symmetric(self) -> bool:
@@ -214,15 +219,14 @@ class Model:
         job, grid = job or Job(), self.grid(images[0])
         engine = engine or Engine(self.network, self.weights)
         window = self.window_that_fits(images[0], job)
-        values = self.inputs(images, grid)
+        values, inside = self.inputs(images, grid)
         if brightness != 1.0:
             values = np.sign(values) * np.abs(values) ** np.float32(brightness)
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
-            values = np.ascontiguousarray(np.flip(values, side))
+            values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
         size = grid.shape if window is None else tuple(min(window, n) for n in grid.shape)
-        inside = values.max(0) > BODY_SHARE
-        scores = windowed(engine, values, self.network.classes, size, inside=inside, job=job)
+        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job)
         softmax(scores, self.temperature)
         return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid)
 

@@ -13,6 +13,9 @@ from TwinCore import Job
 Run = Callable[[np.ndarray], np.ndarray]
 """From a window (channels, k, j, i) to scores (classes, k, j, i)."""
 
+CERTAIN = 100.0
+"""Score of the background where nothing was looked at: no other class is left a share."""
+
 EDGE_SIGMA = 0.125
 """Width of a window's Gaussian weight, as a share of the window: its middle counts most."""
 
@@ -60,8 +63,8 @@ def windowed(
 ) -> np.ndarray:
     """Scores (k, j, i, classes), float32, of an image (channels, k, j, i).
 
-    Where windows overlap their weighted mean counts. Voxels that no window reached score 1 for the first class, the
-    background, and 0 for the others.
+    Where windows overlap their weighted mean counts. Voxels that no window reached are certainly of the first class, the
+    background.
 
     Parameters
     ----------
@@ -111,4 +114,4 @@ def _divide(scores, weights):
                     for c in range(classes):
                         scores[k, j, i, c] /= weight
                 else:
-                    scores[k, j, i, 0] = 1.0
+                    scores[k, j, i, 0] = CERTAIN
