@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def segment_images(
         with fusing:
             fused = execute(twin, fusion_step(loaded), fusing)
         with segmenting:
-            run = execute(twin, step, segmenting)
+            run = execute(twin, replace(step, model_images=list(loaded.images)), segmenting)
         with writing:
             outputs: Outputs = run.outputs
             write_labels(outputs, folder)
@@ -113,9 +114,9 @@ def write_labels(outputs: Outputs, folder: Path) -> None:
 
 
 def volumes(table: Table) -> dict[str, Quantity]:
-    """Volume of every segment, with its interval where the model has one, as results."""
-    rows = range(table.rows)
-    return {f"volume_ml_{table.columns['segment'][n]}": Quantity(float(table.columns["volume"][n]), "mL") for n in rows}
+    """Volume of every segment, as results; their intervals are in the table."""
+    rows = zip(table.columns["segment"], table.columns["volume"])
+    return {f"volume_ml_{name.replace(' ', '_')}": Quantity(float(volume), "mL") for name, volume in rows}
 
 
 def middle(outputs: Outputs) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
-from TwinCore.volume_file import read_volume
+from TwinCore.volume_file import READERS, read_volume
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 SMALL_SHARE = 0.8
 """Share of the steps for which images of the brain are shown, and then of the whole head."""
 
@@ -75,7 +74,7 @@ def train_brain(
 
 
 def _volumes(folder: Path) -> list[Path]:
-    volumes = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    volumes = sorted(path for path in folder.iterdir() if path.name.endswith(tuple(READERS)))
     if not volumes:
         raise MissingInput(f"There is no volume in {folder}.")
     return volumes

@@ -51,7 +51,7 @@ def test_brightness_stays_in_its_range_and_classes_are_those_of_the_map(recipe, 
         assert set(np.unique(sample.classes)) <= allowed
 
 
-def test_without_noise_and_blur_a_t1_shows_white_matter_brighter_than_cortex_and_fluid(recipe, head):
+def test_a_t1_shows_white_matter_brighter_than_cortex_and_fluid(recipe, head):
     white, cortex, fluid = (recipe.classes.index(n) for n in recipe.classes[1:3] + ("cerebrospinal fluid",))
     make = Synthesiser(recipe, [head], SHAPE, kinds={"T1": 1.0})
     order = []

@@ -63,10 +63,9 @@ def run(method: Method, jobs: Sequence[dict]) -> list[dict]:
         asked, answered = Path(folder) / "jobs.json", Path(folder) / "answers.json"
         asked.write_text(json.dumps([_for(method, job) for job in jobs]), "utf-8")
         python = PEERS_PYTHON if method.is_peer else sys.executable
-        command = [python.absolute() if method.is_peer else python, RUNNER, method.tool, asked, answered]
-        ended = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder
-        )  # elastix leaves files where it runs
+        command = [python, RUNNER, method.tool, asked, answered]
+        # Run in the folder, for elastix leaves files where it runs.
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         answers = json.loads(answered.read_text("utf-8")) if answered.exists() else []
     lost = {"error": f"ended with code {ended.returncode}: {ended.stderr[-300:]}"}
     return answers + [lost] * (len(jobs) - len(answers))

@@ -14,12 +14,13 @@ from TwinCore import Image, InvalidInput, Job
 
 from .generator import Recipe, Sample, Synthesiser, read_recipe
 from .models.calibration import calibrate, image_calibration_error, volume_errors
+from .models.load import WEIGHTS
 from .networks.engine import Engine
 from .networks.graph import Network, unet
 from .networks.weights import load_weights, save_weights
 from .training import Schedule, train
 
-WEIGHTS, CALIBRATION = "weights.safetensors", "calibration.json"
+CALIBRATION = "calibration.json"
 CALIBRATED_ON = 32
 """Images for the calibration, and as many again to see what it does."""
 

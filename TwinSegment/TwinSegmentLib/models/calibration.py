@@ -25,11 +25,9 @@ Scores = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature, expected calibration error without and with it, and the reach of each class's volume interval."""
+    """Temperature, and the reach of each class's volume interval."""
 
     temperature: float
-    error_before: float
-    error_after: float
     volume_factors: dict[str, float]
 
 
@@ -61,12 +59,7 @@ def calibrate(
         for name, error, doubt in volume_errors(found, true_classes, classes, temperature, voxel_ml):
             ratios[name].append(abs(error) / doubt)
     factors = {name: conformal_quantile(values, coverage) for name, values in ratios.items() if values}
-    return Calibration(
-        temperature,
-        calibration_error(_probabilities(some, 1.0), truth),
-        calibration_error(_probabilities(some, temperature), truth),
-        factors,
-    )
+    return Calibration(temperature, factors)
 
 
 def volume_errors(

@@ -79,11 +79,6 @@ class Entry:
         return self.settings.get("volume_factors", {})
 
     @property
-    def download_bytes(self) -> int:
-        """How much is to be fetched before first use."""
-        return sum(file.size for file in self.files)
-
-    @property
     def folder(self) -> Path:
         """Where its files are kept."""
         return cache_folder() / self.name

@@ -16,6 +16,8 @@ OPERATIONS = ("conv", "norm", "pool", "grow", "join", "gather", "scatter")
 """Convolution; instance normalisation; halving by maxima; doubling by repetition; channels side by side; blocks of
 2 x 2 x 2 voxels into channels; and channels back into such blocks."""
 
+NORM_EPSILON = 1e-5
+
 ACTIVATIONS = ("none", "relu", "elu", "gelu")
 
 

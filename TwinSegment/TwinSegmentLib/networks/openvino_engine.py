@@ -8,9 +8,7 @@ import numpy as np
 
 from TwinCore import MissingPackage
 
-from .graph import Network, Step
-
-NORM_EPSILON = 1e-5
+from .graph import NORM_EPSILON, Network, Step
 
 
 def compiled(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .graph import Network, Step
+from .graph import NORM_EPSILON, Network, Step
 
 RELU_GAIN = 2**0.5
 """Keeps the size of a signal through a convolution and a ReLU."""
@@ -55,7 +55,7 @@ class TorchNetwork(nn.Module):
                 x, weight, bias, padding=step.dilation * (step.kernel // 2), dilation=step.dilation
             )
         if step.operation == "norm":
-            return functional.instance_norm(x, eps=1e-5)
+            return functional.instance_norm(x, eps=NORM_EPSILON)
         if step.operation == "pool":
             return functional.max_pool3d(x, 2)
         if step.operation == "grow":

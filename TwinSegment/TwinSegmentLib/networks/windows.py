@@ -63,8 +63,8 @@ def windowed(
 ) -> np.ndarray:
     """Scores (k, j, i, classes), float32, of an image (channels, k, j, i).
 
-    Where windows overlap their weighted mean counts. Voxels that no window reached are certainly of the first class, the
-    background.
+    Where windows overlap their weighted mean counts. Voxels that no window reached are certainly of the first class,
+    the background.
 
     Parameters
     ----------
