@@ -39,7 +39,7 @@ class Plan:
     spacing_mm : float
         Of the images shown.
     widths : tuple of int
-        Channels of the network's levels, from blocks of 2 x 2 x 2 voxels on.
+        Channels of the network's levels, from the images' resolution on.
     shapes : tuple of (tuple of int, int)
         Size of the images shown along k, j, i, in voxels, and the step up to which it is used.
     schedule : Schedule
@@ -47,9 +47,9 @@ class Plan:
 
     recipe: str = "brain"
     spacing_mm: float = 2.0
-    widths: tuple[int, ...] = (32, 64, 96, 96)
-    shapes: tuple[tuple[tuple[int, int, int], int], ...] = (((80, 96, 80), 3000),)
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=3000))
+    widths: tuple[int, ...] = (16, 32, 64, 96, 96)
+    shapes: tuple[tuple[tuple[int, int, int], int], ...] = ((HELD_OUT_SHAPE, 5000),)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=5000))
 
     def network(self, recipe: Recipe) -> Network:
         return unet(len(recipe.classes), self.widths)

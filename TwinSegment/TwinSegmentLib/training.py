@@ -17,6 +17,7 @@ from TwinCore import InvalidInput, Job
 
 from .generator import Sample
 from .networks.graph import Network
+from .networks.openvino_engine import quick_in_bfloat16
 from .networks.torch_engine import TorchNetwork, TrainableNetwork
 
 CHECKPOINT = "checkpoint.pt"
@@ -46,8 +47,8 @@ class Schedule:
     """
 
     steps: int = 5000
-    rate: float = 8e-3
-    warm_up: int = 20
+    rate: float = 1e-2
+    warm_up: int = 100
     decay: float = 1e-4
     memory: float = 0.99
     every: int = 200
@@ -89,7 +90,6 @@ def train(
     Parameters
     ----------
     network : Network
-        Whose last step scatters scores to voxels.
     classes : sequence of str
         Names of the classes, background first.
     make : callable
@@ -154,24 +154,21 @@ def validated(
     return {name: float(np.mean(values)) for name, values in scores.items() if values}
 
 
-def loss_of(scores: torch.Tensor, classes: torch.Tensor, count: int) -> torch.Tensor:
+def loss_of(scores: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """Cross-entropy plus one minus the soft Dice of the classes that are there.
 
     Parameters
     ----------
-    scores : tensor, shape (n, 8 * count, k, j, i)
-        Before they are scattered to voxels.
-    classes : tensor of int64, shape (n, 8, 1, k, j, i)
-        The true class of each voxel of each block.
-    count : int
-        Number of classes.
+    scores : tensor, shape (1, count, k, j, i)
+    classes : tensor of int64, shape (k, j, i)
+        The true class of each voxel.
     """
-    log_share = functional.log_softmax(scores.reshape(scores.shape[0], 8, count, *scores.shape[2:]), 2)
-    of_truth = log_share.gather(2, classes).flatten()
-    flat = classes.flatten()
+    count, flat = scores.shape[1], classes.flatten()
+    log_share = functional.log_softmax(scores, 1).reshape(count, -1)
+    of_truth = log_share.gather(0, flat[None])[0]
     truth = torch.bincount(flat, minlength=count).to(scores.dtype)
     both = torch.zeros_like(truth).index_add(0, flat, of_truth.exp())
-    claimed = log_share.exp().sum((0, 1, 3, 4, 5))
+    claimed = log_share.exp().sum(1)
     present = truth > 0
     dice = (2 * both[present] + 1) / (truth[present] + claimed[present] + 1)
     return (1 - dice.mean()) - of_truth.mean()
@@ -182,6 +179,7 @@ class _State:
 
     def __init__(self, network: Network, schedule: Schedule, start: dict[str, np.ndarray] | None):
         self.network, self.schedule, self.step = network, schedule, 0
+        self.in_bfloat16 = quick_in_bfloat16()
         self.model = TrainableNetwork(network, schedule.seed)
         if start is not None:
             self.model.adopt(start)
@@ -192,8 +190,9 @@ class _State:
     def learn(self, sample: Sample) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
-        blocks = self.model(_tensor(sample.image), scattered=False)
-        loss = loss_of(blocks, in_blocks(sample.classes), self.network.classes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
+            scores = self.model(_tensor(sample.image))
+        loss = loss_of(scores.float(), torch.from_numpy(sample.classes.astype(np.int64)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -250,13 +249,6 @@ class _ahead:
 
     def __exit__(self, *_) -> None:
         self._pool.shutdown(cancel_futures=True)
-
-
-def in_blocks(classes: np.ndarray) -> torch.Tensor:
-    """Classes (k, j, i) as (1, 8, 1, k/2, j/2, i/2): those of each block of 2 x 2 x 2 voxels."""
-    k, j, i = (n // 2 for n in classes.shape)
-    blocks = classes.reshape(k, 2, j, 2, i, 2).transpose(1, 3, 5, 0, 2, 4).reshape(1, 8, 1, k, j, i)
-    return torch.from_numpy(blocks.astype(np.int64))
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:

@@ -12,9 +12,8 @@ import numpy as np
 
 from TwinCore import InvalidInput
 
-OPERATIONS = ("conv", "norm", "pool", "grow", "join", "gather", "scatter")
-"""Convolution; instance normalisation; halving by maxima; doubling by repetition; channels side by side; blocks of
-2 x 2 x 2 voxels into channels; and channels back into such blocks."""
+OPERATIONS = ("conv", "norm", "pool", "grow", "join")
+"""Convolution; instance normalisation; halving by maxima; doubling by repetition; channels side by side."""
 
 NORM_EPSILON = 1e-5
 
@@ -89,10 +88,9 @@ class Network:
         return self.steps[-1].channels
 
     @property
-    def values_a_voxel(self) -> float:
+    def values_a_voxel(self) -> int:
         """About how many values a voxel of the input the widest step holds at once."""
-        widest = max(sum(self.sizes[name] for name in (*step.inputs, step.name)) for step in self.steps)
-        return widest / (8 if self.steps[0].operation == "gather" else 1)
+        return max(sum(self.sizes[name] for name in (*step.inputs, step.name)) for step in self.steps)
 
     @property
     def convolutions(self) -> tuple[Step, ...]:
@@ -119,20 +117,18 @@ class Network:
 
 
 def unet(classes: int, widths: Sequence[int], channels: int = 1) -> Network:
-    """A U-shaped network (Ronneberger and others 2015) that works on blocks of 2 x 2 x 2 voxels throughout.
+    """A U-shaped network (Ronneberger and others 2015), light at the input's resolution.
 
-    The first step gathers each block into channels, the last scatters scores back to voxels: scores are at the
-    input's resolution for an eighth of the work. Results are normalised over the whole input, which is therefore to be
-    shown at once and not in windows.
+    Results are normalised over the whole input, which is therefore to be shown at once and not in windows.
     """
-    steps = [Step("blocks", "gather", ("image",), 8 * channels)]
+    steps: list[Step] = []
 
     def conv(name: str, source: str, width: int, kernel: int = 3) -> str:
         steps.append(Step(name, "conv", (source,), width, kernel=kernel))
         steps.append(Step(f"{name}.norm", "norm", (name,), width, activation="relu"))
         return f"{name}.norm"
 
-    last = conv("down0.1", "blocks", widths[0])
+    last = conv("down0.1", "image", widths[0])
     skips = [last]
     for level, width in enumerate(widths[1:], 1):
         steps.append(Step(f"pool{level}", "pool", (last,), widths[level - 1]))
@@ -144,9 +140,8 @@ def unet(classes: int, widths: Sequence[int], channels: int = 1) -> Network:
         steps.append(Step(f"join{level}", "join", (f"grow{level}", skips[level]), 2 * width))
         last = conv(f"up{level}.1", f"join{level}", width)
         last = conv(f"up{level}.2", last, width) if level else last
-    steps.append(Step("scores", "conv", (last,), 8 * classes, kernel=1))
-    steps.append(Step("voxels", "scatter", ("scores",), classes))
-    return Network(channels, tuple(steps), 2 ** len(widths))
+    steps.append(Step("scores", "conv", (last,), classes, kernel=1))
+    return Network(channels, tuple(steps), 2 ** (len(widths) - 1))
 
 
 def meshnet(

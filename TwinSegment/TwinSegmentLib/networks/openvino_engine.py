@@ -55,6 +55,11 @@ def available() -> bool:
     return True
 
 
+def quick_in_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself, about twice as fast as float32."""
+    return available() and "BF16" in openvino_package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def openvino_package():
     """The package, or `MissingPackage`."""
     try:
@@ -79,11 +84,7 @@ def _made(ops, step: Step, results: Mapping, weights: Mapping[str, np.ndarray]):
     if step.operation == "grow":
         doubled = [2 * n for n in list(x.get_output_shape(0))[2:]]
         return ops.interpolate(x, doubled, "nearest", "sizes", axes=[2, 3, 4])
-    if step.operation == "join":
-        return ops.concat([results[name] for name in step.inputs], 1)
-    if step.operation == "gather":
-        return ops.space_to_depth(x, "blocks_first", 2)
-    return ops.depth_to_space(x, "blocks_first", 2)
+    return ops.concat([results[name] for name in step.inputs], 1)
 
 
 def _activated(ops, step: Step, x):

@@ -34,18 +34,17 @@ class TorchNetwork(nn.Module):
     def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
         return self._parameters_of[step.name]
 
-    def forward(self, image: torch.Tensor, scattered: bool = True) -> torch.Tensor:
-        """Scores (n, classes, k, j, i) of images (n, channels, k, j, i); before the last step if not scattered."""
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Scores (n, classes, k, j, i) of images (n, channels, k, j, i)."""
         results = {"image": image}
         uses = _last_uses(self.network)
-        steps = self.network.steps if scattered else self.network.steps[:-1]
-        for number, step in enumerate(steps):
+        for number, step in enumerate(self.network.steps):
             inputs = [results[name] for name in step.inputs]
             results[step.name] = _ACTIVATIONS[step.activation](self._run(step, inputs))
             for name in step.inputs:
                 if uses[name] == number:
                     del results[name]
-        return results[steps[-1].name]
+        return results[self.network.steps[-1].name]
 
     def _run(self, step: Step, inputs: list[torch.Tensor]) -> torch.Tensor:
         x = inputs[0]
@@ -60,15 +59,7 @@ class TorchNetwork(nn.Module):
             return functional.max_pool3d(x, 2)
         if step.operation == "grow":
             return functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        if step.operation == "join":
-            return torch.cat(inputs, 1)
-        if step.operation == "gather":
-            n, c, k, j, i = x.shape
-            x = x.reshape(n, c, k // 2, 2, j // 2, 2, i // 2, 2)
-            return x.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, 8 * c, k // 2, j // 2, i // 2)
-        n, c, k, j, i = x.shape
-        x = x.reshape(n, 2, 2, 2, c // 8, k, j, i)
-        return x.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(n, c // 8, 2 * k, 2 * j, 2 * i)
+        return torch.cat(inputs, 1)
 
 
 class TrainableNetwork(TorchNetwork):
