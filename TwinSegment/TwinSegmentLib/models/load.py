@@ -44,6 +44,7 @@ def load_model(entry: Entry) -> Model:
         modalities=entry.modalities,
         window=settings.get("window"),
         shape=tuple(shape) if shape else None,
+        centred_on=settings.get("centred_on", ""),
         temperature=float(settings.get("temperature", 1.0)),
     )
 
