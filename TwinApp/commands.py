@@ -170,7 +170,7 @@ def train(
     label_maps: Annotated[list[Path], typer.Argument(help="Label maps of whole heads: volumes, or folders of them.")],
     out: Annotated[Path, OUT] = Path("output/training"),
     held_out: Annotated[int, typer.Option(help="How many of the label maps, the last ones, are only tested on.")] = 2,
-    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 9000,
     start: Annotated[Path | None, typer.Option(help="Weights to begin with (safetensors).")] = None,
     seed: Annotated[int, typer.Option(help="Of the images and of the first weights.")] = 0,
 ) -> None:

@@ -8,16 +8,13 @@ from pathlib import Path
 from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
 from TwinCore.volume_file import READERS, read_volume
 
-SMALL_SHARE = 0.55
-"""Share of the steps for which images of the brain are shown, in half the time, and then of the whole head."""
-
 
 def train_brain(
     label_maps: Sequence[Path],
     out: Path,
     *,
     held_out: int = 2,
-    steps: int = 5000,
+    steps: int = 9000,
     start: Path | None = None,
     seed: int = 0,
     job: Job | None = None,
@@ -49,8 +46,7 @@ def train_brain(
         If there are too few label maps, one does not fit the recipe, or torch is not installed.
     """
     try:
-        from TwinSegmentLib.label_map_training import HELD_OUT_SHAPE, Plan, train_on_label_maps
-        from TwinSegmentLib.training import Schedule
+        from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error
     from TwinSegmentLib.networks.weights import load_weights
@@ -65,10 +61,7 @@ def train_brain(
     with reading:
         maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
     with training:
-        plan = Plan(
-            shapes=(((80, 96, 80), round(SMALL_SHARE * steps)), (HELD_OUT_SHAPE, steps)),
-            schedule=Schedule(steps=steps, seed=seed, every=min(200, steps)),
-        )
+        plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps))
         first = load_weights(start) if start else None
         return train_on_label_maps(maps[:-held_out], maps[-held_out:], out, plan, start=first, job=training)
 

@@ -15,7 +15,7 @@ from TwinSegmentLib.networks.weights import load_weights
 
 pytest.importorskip("torch")
 
-from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
+from TwinSegmentLib.label_map_training import Plan, Stage, train_on_label_maps
 from TwinSegmentLib.networks.torch_engine import TrainableNetwork
 from TwinSegmentLib.training import Schedule, loss_of, train, validated
 
@@ -101,11 +101,12 @@ def test_label_maps_become_weights(tmp_path):
     distance = np.sqrt(((np.indices(grid.shape) - 23.5) ** 2).sum(0))
     labels = np.select([distance < 10, distance < 15, distance < 20], [2, 3, 507], 0)
     maps = [Image(labels.astype(np.float32), grid, name=f"map {n}") for n in range(2)]
-    plan = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((32, 32, 32), 2),), schedule=Schedule(steps=2, every=2))
+    stages = (Stage((16, 16, 16), 2.0, 1), Stage((32, 32, 32), 1.0, 2))
+    plan = Plan(stages, widths=(8, 8), schedule=Schedule(steps=2, every=2))
     path = train_on_label_maps(maps[:1], maps[1:], tmp_path, plan)
     from TwinSegmentLib.generator import read_recipe
 
     plan.network(read_recipe("brain")).check(load_weights(path))
-    odd = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((30, 32, 31), 2),))
+    odd = Plan((Stage((30, 32, 31), 1.0, 2),), widths=(8, 8))
     with pytest.raises(InvalidInput, match="multiples of 2"):
         train_on_label_maps(maps[:1], maps[1:], tmp_path / "odd", odd)
