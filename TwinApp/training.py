@@ -7,6 +7,9 @@ from pathlib import Path
 
 from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
 from TwinCore.volume_file import READERS, read_volume
+from TwinSegmentLib.generator import read_recipe
+
+from .pathology import painted
 
 
 def train_brain(
@@ -15,6 +18,7 @@ def train_brain(
     *,
     held_out: int = 2,
     steps: int = 9000,
+    pathology: int = 0,
     start: Path | None = None,
     seed: int = 0,
     job: Job | None = None,
@@ -30,6 +34,9 @@ def train_brain(
     held_out : int
         How many, the last ones, are validated on and not learnt from.
     steps : int
+    pathology : int
+        How many label maps with painted tumours, lesions and ablation zones are learnt from besides; the network then
+        has classes for them, and the held-out maps are painted too.
     start : Path, optional
         Weights to begin with.
     seed : int
@@ -57,13 +64,23 @@ def train_brain(
         raise InvalidInput(
             f"Of {len(paths)} label maps, {held_out} cannot be held out: one or more must be on each side."
         )
-    reading, training = job.split(reading=1, training=99)
+    reading, painting, training = job.split(reading=1, pathology=max(pathology, 1), training=100)
     with reading:
         maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
+    learnt, tested = maps[:-held_out], maps[-held_out:]
+    plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps), recipe="brain_tumour" if pathology else "brain")
+    with painting:
+        if pathology:
+            recipe = read_recipe(plan.recipe)
+            painted_maps = [
+                painted(learnt[n % len(learnt)], recipe, seed + n, job=part)
+                for n, part in enumerate(painting.split(**{f"map_{n + 1}": 1 for n in range(pathology)}))
+            ]
+            learnt = learnt + painted_maps
+            tested = [painted(one, recipe, seed + pathology + n, "tumour") for n, one in enumerate(tested)]
     with training:
-        plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps))
         first = load_weights(start) if start else None
-        return train_on_label_maps(maps[:-held_out], maps[-held_out:], out, plan, start=first, job=training)
+        return train_on_label_maps(learnt, tested, out, plan, start=first, job=training)
 
 
 def _volumes(folder: Path) -> list[Path]:

@@ -57,13 +57,14 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
 
     @classmethod
-    def coarse_to_fine(cls, steps: int, seed: int = 0, every: int = 250) -> Plan:
+    def coarse_to_fine(cls, steps: int, seed: int = 0, every: int = 250, recipe: str = "brain") -> Plan:
         """Heads at 4, 3 and 2 mm, in one field of view: most steps at the coarse spacings, most time at the fine one.
 
         Parameters
         ----------
         steps, seed, every : int
             Of the `Schedule`.
+        recipe : str
         """
         coarse, middle = round(0.42 * steps), round(0.74 * steps)
         stages = (
@@ -71,7 +72,7 @@ class Plan:
             Stage((64, 80, 64), 3.0, middle),
             Stage((96, 112, 96), 2.0, steps),
         )
-        return cls(stages, schedule=Schedule(steps=steps, seed=seed, every=every))
+        return cls(stages, recipe, schedule=Schedule(steps=steps, seed=seed, every=every))
 
     def network(self, recipe: Recipe) -> Network:
         return unet(len(recipe.classes), self.widths)
