@@ -35,13 +35,11 @@ def middle_of(error: np.ndarray, grid: Grid) -> np.ndarray:
     return grid.to_ras(np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1])
 
 
-def left_over(image: Image, truth: np.ndarray, wrong: np.ndarray, reach_mm: float = 12.0) -> float:
+def left_over(image: Image, truth: np.ndarray, wrong: np.ndarray) -> float:
     """Share of the wrong voxels that one click leaves, or makes."""
     click = [middle_of(wrong ^ truth, image.grid)]
     points = {"outside_ras_mm" if (wrong & ~truth).any() else "inside_ras_mm": click}
-    return np.count_nonzero(corrected(image, wrong, **points, reach_mm=reach_mm) ^ truth) / np.count_nonzero(
-        wrong ^ truth
-    )
+    return np.count_nonzero(corrected(image, wrong, **points) ^ truth) / np.count_nonzero(wrong ^ truth)
 
 
 @pytest.mark.parametrize("kind", ["missed", "taken"])
@@ -50,7 +48,7 @@ def test_one_click_mends_a_clear_error(ball, kind):
     piece = near(image.grid, image.grid.centre + [17.0, 0, 0], 10)
     wrong = truth & ~piece if kind == "missed" else truth | piece
     assert np.count_nonzero(wrong ^ truth) > 100
-    assert left_over(image, truth, wrong, 18) < 0.2
+    assert left_over(image, truth, wrong) < 0.2
 
 
 def test_far_from_the_clicks_nothing_changes(ball):
@@ -84,9 +82,9 @@ def test_points_that_say_nothing_or_contradict_are_refused(ball):
 
 
 def test_organs_of_a_patient(data):
-    """Balls of 12 mm cut off from or added to six organs: one click takes away more than half of the error."""
+    """Balls of 12 mm cut off from or added to six organs: one click takes away most of the error."""
     ct = read_volume(data("ct_totalseg") / "example_ct.nii.gz", "CT", HOUNSFIELD)
-    labels = read_volume(data("ct_totalseg") / "example_seg.nii.gz").array
+    labels = read_volume(data("ct_totalseg") / "example_seg_fast_force_split.nii.gz").array
     sizes = np.bincount(labels.astype(int).ravel())
     rng, left = np.random.default_rng(1), []
     for label in np.argsort(sizes[1:])[::-1][:6] + 1:
@@ -95,4 +93,4 @@ def test_organs_of_a_patient(data):
         for take in (True, False):
             piece = near(ct.grid, ct.grid.to_ras(edge[rng.integers(len(edge))][::-1]), 12)
             left.append(left_over(ct, organ, organ | piece if take else organ & ~piece))
-    assert np.median(left) < 0.5
+    assert np.median(left) < 0.35

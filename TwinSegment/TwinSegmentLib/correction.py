@@ -16,9 +16,9 @@ from scipy.sparse.linalg import cg
 
 from TwinCore import Image, InvalidInput, Job
 
-REACH_MM = 12.0
-EDGE = 3.0
-"""Steps in brightness of this many times the noise are edges."""
+REACH_MM = 15.0
+EDGE = 1.0
+"""Steps in brightness of this many times the noise are edges: measured, docs/segmentation.md."""
 LEAST_WEIGHT = 1e-3
 STOPS = 0.1
 """How readily the walker stops at what the brightness says, beside walking on to a neighbour like itself."""
