@@ -15,9 +15,12 @@ from TwinCore import InvalidInput
 
 from ..networks.model import Label
 
-KINDS = ("own", "meshnet")
+KINDS = ("own", "meshnet", "onnx")
 CACHE_VARIABLE = "DIGITALTWIN_MODELS"
 """Environment variable that names the folder of fetched models, which may also be filled by hand."""
+
+CATALOGUE = "catalogue.json"
+"""The project's, in this package; and the user's own, if there is one in the folder of models."""
 
 GREY = (127, 127, 127)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
@@ -44,7 +47,7 @@ class Entry:
     title : str
     system : str
         Organ system.
-    kind : {"own", "meshnet"}
+    kind : {"own", "meshnet", "onnx"}
     modalities : tuple of str
         Of its input images in order; "MR/CT" for either.
     labels : tuple of Label
@@ -96,14 +99,25 @@ def cache_folder() -> Path:
 
 
 def read_catalogue(path: str | Path | None = None) -> dict[str, Entry]:
-    """The models by name: the project's catalogue, or one of the user's own.
+    """The models by name: of one catalogue, or the project's and those of the user's in the folder of models.
 
     Raises
     ------
     InvalidInput
-        If it does not keep to catalogue_schema.json in a way that matters here; names the entry.
+        If it does not keep to catalogue_schema.json in a way that matters here, or gives a model of the user's the name
+        of one of the project's; names the entry.
     """
-    file = resources.files(__package__) / "catalogue.json" if path is None else Path(path)
+    if path is None:
+        entries, own = _read(resources.files(__package__) / CATALOGUE), cache_folder() / CATALOGUE
+        more = _read(own) if own.is_file() else {}
+        for name in entries.keys() & more.keys():
+            raise InvalidInput(f"The catalogue {own}: {name!r} is the name of a model of the project; choose another.")
+        return entries | more
+    return _read(Path(path))
+
+
+def _read(file) -> dict[str, Entry]:
+    """The entries of one file."""
     try:
         rows = json.loads(file.read_text("utf-8"))
         entries = [_entry(row) for row in rows]

@@ -8,10 +8,12 @@ from typing import Any
 from ..networks.graph import Network, unet
 from ..networks.meshnet import read_meshnet
 from ..networks.model import Model, Shown
+from ..networks.onnx_network import OnnxNetwork
 from ..networks.weights import load_weights
 from .catalogue import Entry
 from .fetch import verify
 
+ONNX = "model.onnx"
 WEIGHTS = "weights.safetensors"
 """What training writes, and what an entry of kind "own" has in its folder."""
 
@@ -28,8 +30,12 @@ def load_model(entry: Entry) -> Model:
     """
     settings = entry.settings
     verify(entry)
+    network: Network | OnnxNetwork
+    weights: Mapping[str, Any] = {}
     if entry.kind == "own":
         network, weights = _own(entry)
+    elif entry.kind == "onnx":
+        network = OnnxNetwork.read(entry.folder / ONNX, int(settings.get("multiple", 1)))
     else:
         network, weights = read_meshnet(entry.folder / "model.json")
     shape = settings.get("shape")
@@ -42,7 +48,8 @@ def load_model(entry: Entry) -> Model:
         axes=settings["axes"],
         shown={modality: _shown(how) for modality, how in settings["shown"].items()},
         modalities=entry.modalities,
-        window=settings.get("window"),
+        window=network.size if isinstance(network, OnnxNetwork) and network.size else settings.get("window"),
+        overlap=float(settings.get("overlap", 0.25)),
         shape=tuple(shape) if shape else None,
         temperature=float(settings.get("temperature", 1.0)),
     )

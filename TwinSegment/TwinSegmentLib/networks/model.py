@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from TwinCore.guard import available_memory, check_memory
 from .engine import Engine
 from .graph import Network
 from .module_network import ModuleNetwork
+from .onnx_network import OnnxNetwork
 from .probabilities import Probabilities, softmax
 from .windows import windowed
 
@@ -76,7 +78,7 @@ class Model:
     Parameters
     ----------
     name : str
-    network : Network or ModuleNetwork
+    network : Network, ModuleNetwork or OnnxNetwork
     weights : mapping of str to array
     labels : sequence of Label
         One a class, background first.
@@ -88,8 +90,8 @@ class Model:
         By modality; "" for all others.
     modalities : sequence of str
         Of its channels; each may be several, separated by "/".
-    window : int, optional
-        Edge of its windows, in voxels; the whole volume at once if none.
+    window : int or three ints, optional
+        Size of its windows along k, j, i, in voxels; the whole volume at once if none.
     overlap : float
         Share of a window that its neighbour covers too.
     shape : tuple of int, optional
@@ -99,14 +101,14 @@ class Model:
     """
 
     name: str
-    network: Network | ModuleNetwork
+    network: Network | ModuleNetwork | OnnxNetwork
     weights: Mapping[str, np.ndarray]
     labels: Sequence[Label]
     spacing_mm: float | tuple[float, float, float] = 1.0
     axes: str = "RAS"
     shown: Mapping[str, Shown] = field(default_factory=lambda: {"": Shown()})
     modalities: Sequence[str] = ("MR/CT",)
-    window: int | None = None
+    window: int | tuple[int, int, int] | None = None
     overlap: float = 0.25
     shape: tuple[int, int, int] | None = None
     temperature: float = 1.0
@@ -122,34 +124,34 @@ class Model:
         grid = image.grid.upright(self.spacing_mm, self.axes)
         if self.shape is not None:
             return _resized(grid, self.shape)
-        least = self.window or 0
-        multiple = self.network.multiple
-        return _resized(grid, tuple(max(-(-n // multiple) * multiple, least) for n in grid.shape))
+        least, multiple = _edges(self.window) or (0, 0, 0), self.network.multiple
+        return _resized(grid, tuple(max(-(-n // multiple) * multiple, edge) for n, edge in zip(grid.shape, least)))
 
-    def memory_gb(self, image: Image, window: int | None = None) -> float:
+    def memory_gb(self, image: Image, window: int | tuple[int, int, int] | None = None) -> float:
         """About how much memory a run takes: scores, and the widest results of the network within a window."""
-        grid, window = self.grid(image), window or self.window
-        size = grid.size if window is None else min(window**3, grid.size)
+        grid, edges = self.grid(image), _edges(window or self.window)
+        size = grid.size if edges is None else min(math.prod(edges), grid.size)
         return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * self.network.values_a_voxel) / 1e9
 
-    def window_that_fits(self, image: Image, job: Job) -> int | None:
+    def window_that_fits(self, image: Image, job: Job) -> tuple[int, int, int] | None:
         """The model's window, or half of it and so on until the memory suffices, which is said aloud.
 
         Raises
         ------
         InvalidInput
-            If not even small windows fit.
+            If not even small windows fit, or the network takes but one size.
         """
-        available, window = available_memory(), self.window
+        available, window, multiple = available_memory(), _edges(self.window), self.network.multiple
+        fixed = isinstance(self.network, OnnxNetwork) and self.network.size is not None
         while available is not None and self.memory_gb(image, window) * 1e9 > available:
-            smaller = (window or max(self.grid(image).shape)) // 2
-            smaller -= smaller % self.network.multiple
-            if smaller < max(LEAST_WINDOW, self.network.multiple):
+            k, j, i = (n // 2 // multiple * multiple for n in window or 3 * (max(self.grid(image).shape),))
+            if fixed or max(k, j, i) < max(LEAST_WINDOW, multiple):
                 check_memory(self.memory_gb(image, window) * 1e9, f"Model {self.name!r} on {image.name!r}")
-            window = smaller
-        if window != self.window:
+            window = (max(k, multiple), max(j, multiple), max(i, multiple))
+        if window != _edges(self.window):
             job.warn(
-                f"Memory is short: model {self.name!r} looked at windows of {window} voxels, which may change labels."
+                f"Memory is short: model {self.name!r} looked at windows of {' x '.join(map(str, window or ()))} "
+                "voxels, which may change labels."
             )
         return window
 
@@ -225,10 +227,15 @@ class Model:
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
             values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
-        size = grid.shape if window is None else tuple(min(window, n) for n in grid.shape)
+        size = grid.shape if window is None else tuple(min(edge, n) for edge, n in zip(window, grid.shape))
         scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job)
         softmax(scores, self.temperature)
         return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid)
+
+
+def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    """A window's size along k, j, i."""
+    return (window, window, window) if isinstance(window, int) else window
 
 
 def _resized(grid: Grid, shape: Sequence[int]) -> Grid:
