@@ -10,7 +10,7 @@ import numpy as np
 from TwinCore import Grid, Image, InvalidInput, Job, Segmentation, Table
 
 from ..networks.engine import Engine
-from ..networks.model import Model
+from ..networks.model import Label, Model
 from ..networks.probabilities import Probabilities
 
 BRIGHTNESSES = (1.0, 0.8, 1.25, 0.9, 1.12)
@@ -26,7 +26,8 @@ class Labelled:
     segmentation : Segmentation
         Its classes, without the background and those of which there is nothing.
     uncertainty : Image
-        Entropy of the class probabilities, from 0 (certain) to 1 (all classes equally likely).
+        Entropy of the class probabilities, from 0 (certain) to 1 (all classes equally likely, or, where they overlap,
+        each as likely as not).
     volumes : Table
         Of each segment: its volume, and the ends of the 90 % interval, in mL; NaN where the model was never calibrated.
     """
@@ -82,8 +83,8 @@ def label(
     with running:
         probabilities = _looked(model, images, looks, running)
     with deciding:
-        labels, entropy = probabilities.onto(grid)
-        segmentation = _segmentation(model, labels, grid)
+        masks, entropy = _masks(probabilities, grid)
+        segmentation = _segments(model.name, model.labels, masks, grid)
         uncertainty = Image(entropy, grid, name=f"{model.name} uncertainty")
         return Labelled(segmentation, uncertainty, _volumes(model, segmentation, probabilities, volume_factors or {}))
 
@@ -108,14 +109,23 @@ def _looked(model: Model, images: Sequence[Image], looks: int, job: Job) -> Prob
     return total
 
 
-def _segmentation(model: Model, labels: np.ndarray, grid: Grid) -> Segmentation:
-    counts = np.bincount(labels.ravel(), minlength=len(model.labels))
-    present = [(n, one) for n, one in enumerate(model.labels) if n and counts[n]]
-    if not present:
-        raise InvalidInput(f"Model {model.name!r} finds nothing in the image: it shows something else, or is turned.")
-    codes = {one.name: one.code for _, one in present if one.code}
-    colours = {one.name: one.colour for _, one in present}
-    return Segmentation.from_masks(grid, {one.name: labels == n for n, one in present}, codes, colours)
+def _masks(probabilities: Probabilities, grid: Grid) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """Masks of the classes that there are, by number and without the background, and the entropy."""
+    if probabilities.overlapping:
+        each, entropy = probabilities.masks_onto(grid)
+        return {n: mask for n, mask in enumerate(each) if mask.any()}, entropy
+    labels, entropy = probabilities.onto(grid)
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    return {int(n): labels == n for n in present if n}, entropy
+
+
+def _segments(name: str, labels: Sequence[Label], masks: Mapping[int, np.ndarray], grid: Grid) -> Segmentation:
+    """Segments of the classes that a model found."""
+    if not masks:
+        raise InvalidInput(f"Model {name!r} finds nothing in the image: it shows something else, or is turned.")
+    codes = {labels[n].name: code for n in masks if (code := labels[n].code)}
+    colours = {labels[n].name: labels[n].colour for n in masks}
+    return Segmentation.from_masks(grid, {labels[n].name: mask for n, mask in masks.items()}, codes, colours)
 
 
 def _volumes(

@@ -51,7 +51,7 @@ class Entry:
     modalities : tuple of str
         Of its input images in order; "MR/CT" for either.
     labels : tuple of Label
-        Background first.
+        Background first, but where classes overlap.
     licence, source, limits : str
         Limits: what it is not good for.
     files : tuple of ModelFile

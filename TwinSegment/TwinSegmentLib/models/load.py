@@ -52,6 +52,7 @@ def load_model(entry: Entry) -> Model:
         overlap=float(settings.get("overlap", 0.25)),
         shape=tuple(shape) if shape else None,
         temperature=float(settings.get("temperature", 1.0)),
+        overlapping=bool(settings.get("overlapping", False)),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ IGNORED = (
     "ToTensor",
 )
 """Transforms without which an image is shown the same here: reading, types, and cutting to what is not background."""
+
+LARGEST_MULTIPLE = 32
+"""No network here halves its input more than five times."""
 
 PALETTE_STEP = 0.618034
 LARGEST_CONFIG, LARGEST_WEIGHTS = 5_000_000, 4_000_000_000
@@ -61,14 +65,15 @@ def read_bundle(path: str | Path) -> Model:
         network_name, arguments = config.network()
         looks = config.looks()
         window, overlap = config.inferer()
-        labels = _labels(metadata)
+        overlapping = config.overlapping()
+        labels = _labels(metadata, overlapping)
         channels = int(metadata["network_data_format"]["inputs"]["image"]["num_channels"])
         modality = _modality(metadata)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"Bundle {path.name!r} cannot be read: {error}.") from error
     module = _module(network_name, arguments, path.name)
     _load_weights(files, module, path.name)
-    network = ModuleNetwork(module, channels, len(labels))
+    network = ModuleNetwork(module, channels, len(labels), math.gcd(LARGEST_MULTIPLE, *(window or ())))
     return Model(
         path.stem,
         network,
@@ -80,6 +85,7 @@ def read_bundle(path: str | Path) -> Model:
         modalities=(modality,) * channels,
         window=window,
         overlap=overlap,
+        overlapping=overlapping,
     )
 
 
@@ -136,17 +142,27 @@ class _Config:
         name = _class(part.pop("_target_"), NETWORKS, "network")
         return name, part
 
-    def inferer(self) -> tuple[int | None, float]:
-        """Edge of the windows, and their overlap; none where the whole volume is seen at once."""
+    def inferer(self) -> tuple[tuple[int, int, int] | None, float]:
+        """Size of the windows, and their overlap; none where the whole volume is seen at once."""
         part = self._plain(self._content.get("inferer", {"_target_": "SimpleInferer"}))
         name = _class(part.pop("_target_"), ("SlidingWindowInferer", "SimpleInferer"), "inferer")
         if name == "SimpleInferer":
             return None, 0.0
         size = part["roi_size"]
-        edges = {int(n) for n in (size if isinstance(size, list) else [size])}
-        if len(edges) != 1:
-            raise ValueError(f"its windows are no cubes: {size}")
-        return edges.pop(), float(part.get("overlap", 0.25))
+        k, j, i = (int(n) for n in (size if isinstance(size, list) else 3 * [size]))
+        if min(k, j, i) < 1:
+            raise ValueError(f"its windows have a size of {size}")
+        return (k, j, i), float(part.get("overlap", 0.25))
+
+    def overlapping(self) -> bool:
+        """Whether each class has a probability of its own, by a sigmoid, and is taken where it is above a half."""
+        sigmoid = False
+        for raw in self._content.get("postprocessing", {}).get("transforms", []):
+            name = str(raw["_target_"]).rsplit(".", 1)[-1].removesuffix("d").removesuffix("D")
+            sigmoid |= name == "Activations" and raw.get("sigmoid") is True
+            if sigmoid and name == "AsDiscrete" and raw.get("threshold", 0.5) != 0.5:
+                raise ValueError(f"its classes begin at a probability of {raw['threshold']}, not of 0.5")
+        return sigmoid
 
     def looks(self) -> _Looks:
         found = _Looks()
@@ -251,9 +267,11 @@ _NEEDED_BY: Mapping[str, Callable[[_Looks, Mapping[str, Any]], None]] = {
 }
 
 
-def _labels(metadata: Mapping[str, Any]) -> list[Label]:
+def _labels(metadata: Mapping[str, Any], overlapping: bool) -> list[Label]:
     channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    names = [str(channels[str(number)]) for number in range(len(channels))]
+    names = [str(channels[str(number)]).replace("_", " ") for number in range(len(channels))]
+    if overlapping:
+        return [Label(name, _colour(n)) for n, name in enumerate(names)]
     if names[0].strip().lower() != "background":
         raise ValueError("its classes overlap, or have no background: one label a voxel cannot be given")
     return [Label("background", (0.0, 0.0, 0.0))] + [Label(name, _colour(n)) for n, name in enumerate(names[1:])]

@@ -15,7 +15,7 @@ from .engine import Engine
 from .graph import Network
 from .module_network import ModuleNetwork
 from .onnx_network import OnnxNetwork
-from .probabilities import Probabilities, softmax
+from .probabilities import Probabilities, sigmoid, softmax
 from .windows import windowed
 
 AIR = {"CT": -1000.0}
@@ -81,7 +81,7 @@ class Model:
     network : Network, ModuleNetwork or OnnxNetwork
     weights : mapping of str to array
     labels : sequence of Label
-        One a class, background first.
+        One a class, background first; there is no background where classes overlap.
     spacing_mm : float or three floats
         Along i, j, k of its input.
     axes : str
@@ -98,6 +98,8 @@ class Model:
         Size (k, j, i) that the volume is brought to, if it must be one size.
     temperature : float
         By which scores are divided, so that probabilities are calibrated.
+    overlapping : bool
+        Whether a voxel may be of several classes, each with a probability of its own, such as a tumour and its core.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Model:
     overlap: float = 0.25
     shape: tuple[int, int, int] | None = None
     temperature: float = 1.0
+    overlapping: bool = False
 
     def __post_init__(self):
         if len(self.labels) != self.network.classes:
@@ -228,9 +231,9 @@ class Model:
         if mirrored:
             values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
         size = grid.shape if window is None else tuple(min(edge, n) for edge, n in zip(window, grid.shape))
-        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job)
-        softmax(scores, self.temperature)
-        return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid)
+        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job, self.overlapping)
+        (sigmoid if self.overlapping else softmax)(scores, self.temperature)
+        return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid, self.overlapping)
 
 
 def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
