@@ -15,12 +15,15 @@ from TwinCore import InvalidInput
 
 from ..networks.model import Label
 
-KINDS = ("own", "meshnet", "onnx")
+KINDS = ("own", "meshnet", "onnx", "monai")
 CACHE_VARIABLE = "DIGITALTWIN_MODELS"
 """Environment variable that names the folder of fetched models, which may also be filled by hand."""
 
 CATALOGUE = "catalogue.json"
 """The project's, in this package; and the user's own, if there is one in the folder of models."""
+
+ALGORITHMS = {64: "sha256", 40: "sha1"}
+"""Of checksums, by how many hexadecimal digits they have."""
 
 GREY = (127, 127, 127)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
@@ -28,12 +31,20 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file to fetch: its name in the model's folder, where it is, its size and its SHA-256."""
+    """A file to fetch: its name in the model's folder, where it is, its size if known, and its checksum.
+
+    The checksum is a SHA-256, or a SHA-1 where that is all that its publisher gives.
+    """
 
     name: str
     url: str
-    size: int
-    sha256: str
+    size: int | None
+    checksum: str
+
+    @property
+    def algorithm(self) -> str:
+        """By the name that hashlib has for it."""
+        return ALGORITHMS[len(self.checksum)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +58,7 @@ class Entry:
     title : str
     system : str
         Organ system.
-    kind : {"own", "meshnet", "onnx"}
+    kind : {"own", "meshnet", "onnx", "monai"}
     modalities : tuple of str
         Of its input images in order; "MR/CT" for either.
     labels : tuple of Label
@@ -56,8 +67,8 @@ class Entry:
         Limits: what it is not good for.
     files : tuple of ModelFile
         To be fetched.
-    seconds, memory_gb : float
-        About what a whole volume takes on two cores.
+    seconds, memory_gb : float, optional
+        About what a whole volume takes on two cores, where it was measured.
     settings : mapping
         The rest, as the kind needs it.
     """
@@ -72,8 +83,8 @@ class Entry:
     source: str
     limits: str
     files: tuple[ModelFile, ...]
-    seconds: float
-    memory_gb: float
+    seconds: float | None
+    memory_gb: float | None
     settings: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -87,9 +98,9 @@ class Entry:
         return cache_folder() / self.name
 
     def missing_files(self) -> tuple[ModelFile, ...]:
-        """Files that are not there yet, by name and size; their checksums are verified when the model is loaded."""
+        """Files that are not there yet, by name and size if known; their checksums are verified when it is loaded."""
         there = {path.name: path.stat().st_size for path in self.folder.iterdir()} if self.folder.is_dir() else {}
-        return tuple(file for file in self.files if there.get(file.name) != file.size)
+        return tuple(f for f in self.files if f.name not in there or f.size not in (None, there[f.name]))
 
 
 def cache_folder() -> Path:
@@ -152,10 +163,14 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         str(row["source"]),
         str(row["limits"]),
         tuple(_file(file) for file in row["files"]),
-        float(row["seconds"]),
-        float(row["memory_gb"]),
+        _number(row["seconds"]),
+        _number(row["memory_gb"]),
         row,
     )
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _label(row: Mapping[str, Any]) -> Label:
@@ -168,6 +183,7 @@ def _file(row: Mapping[str, Any]) -> ModelFile:
     name, url = str(row["name"]), str(row["url"])
     if Path(name).name != name or name.startswith(".") or not url.startswith("https://"):
         raise ValueError(f"file {name!r} leaves its folder, or is not fetched by https")
-    if not re.fullmatch("[0-9a-f]{64}", row["sha256"]):
-        raise ValueError(f"file {name!r} has no SHA-256")
-    return ModelFile(name, url, int(row["bytes"]), row["sha256"])
+    checksum = str(row.get("sha256") or row.get("sha1"))
+    if not re.fullmatch("[0-9a-f]{64}" if row.get("sha256") else "[0-9a-f]{40}", checksum):
+        raise ValueError(f"file {name!r} has no SHA-256, nor a SHA-1")
+    return ModelFile(name, url, int(row["bytes"]) if "bytes" in row else None, checksum)

@@ -22,6 +22,9 @@ AIR = {"CT": -1000.0}
 BODY_SHARE = 0.05
 """What is above the least brightness by this share of its range counts as body: windows without any are skipped."""
 
+ONE_SIDED = ("left", "right", "spleen", "liver", "gallbladder", "stomach", "pancreas", "colon", "heart", "aorta")
+"""Words in the name of what is on one side of the body, or is not the same in a mirror."""
+
 BYTES_A_VALUE = 4
 LEAST_WINDOW = 32
 
@@ -39,6 +42,8 @@ class Label:
 class Shown:
     """How brightness is shown to a network: `low` becomes 0 and `high` 1, clipped to `clip` if given.
 
+    Where `ends` are given they stand in place of 0 and 1, after clipping.
+
     Parameters
     ----------
     kind : {"percentiles", "window", "z-score", "z-score of signal"}
@@ -46,16 +51,23 @@ class Shown:
         the signal looks at what is not 0 alone.
     low, high : float
     clip : pair of float, optional
+    ends : pair of float
+    first : Shown, optional
+        How it is shown before that.
     """
 
     kind: str = "percentiles"
     low: float = 0.5
     high: float = 99.5
     clip: tuple[float, float] | None = (0.0, 1.5)
+    ends: tuple[float, float] = (0.0, 1.0)
+    first: Shown | None = None
 
     def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
         """Brightness as the network takes it, float32; `InvalidInput` if the image is constant."""
         values = np.asarray(values, np.float32)
+        if self.first is not None:
+            values = self.first(values, name)
         if self.kind.startswith("z-score"):
             some = values[values != 0] if self.kind == "z-score of signal" and values.any() else values
             low, scale = float(some.mean()), float(some.std())
@@ -68,7 +80,8 @@ class Shown:
         values = (values - np.float32(low)) * np.float32(1 / scale)
         if self.kind == "z-score of signal":
             values *= signal
-        return values if self.clip is None else np.clip(values, *self.clip)
+        values = values if self.clip is None else np.clip(values, *self.clip)
+        return values if self.ends == (0.0, 1.0) else values * np.float32(np.ptp(self.ends)) + np.float32(self.ends[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +201,7 @@ class Model:
     @property
     def is_symmetric(self) -> bool:
         """Whether no class is of one side of the body alone, so that a mirrored image has mirrored classes."""
-        return not any(side in one.name.lower().split() for one in self.labels for side in ("left", "right"))
+        return not any(word in ONE_SIDED for one in self.labels for word in one.name.lower().split())
 
     def probabilities(
         self,
