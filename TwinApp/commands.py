@@ -139,20 +139,18 @@ def segment(
 @app.command()
 def models() -> None:
     """List the models: what each segments, in which images, how large it is and whether it is on this machine."""
+    from TwinSegmentLib.models.apply import state_in_words
     from TwinSegmentLib.models.catalogue import read_catalogue
-    from TwinSegmentLib.models.fetch import size_in_words
 
     for entry in read_catalogue().values():
-        missing = entry.missing_files()
-        state = f"to fetch, {size_in_words(missing)}" if missing else "ready"
-        print(
-            f"{entry.name:28} {' + '.join(entry.modalities):8} {entry.title} [{entry.licence}; {state}] {entry.limits}"
-        )
+        about = f"{entry.title} [{entry.licence}; {state_in_words(entry)}] {entry.limits}"
+        print(f"{entry.name:28} {' + '.join(entry.modalities):8} {about}")
 
 
 @app.command()
 def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin models` lists.")]) -> None:
     """Download a model's files, once, after saying how large they are and where they come from."""
+    from TwinSegmentLib.models.apply import check_ready
     from TwinSegmentLib.models.catalogue import find_model
     from TwinSegmentLib.models.fetch import fetch as fetch_files
     from TwinSegmentLib.models.fetch import size_in_words
@@ -160,6 +158,7 @@ def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin 
     entry = find_model(model)
     missing = entry.missing_files()
     if not missing:
+        check_ready(entry)
         print(f"{entry.name} is ready.")
         return
     print(f"{size_in_words(missing)} from {entry.source} ({entry.licence}) to {entry.folder}")

@@ -27,13 +27,13 @@ class Labelled:
         Its classes, without the background and those of which there is nothing.
     uncertainty : Image
         Entropy of the class probabilities, from 0 (certain) to 1 (all classes equally likely, or, where they overlap,
-        each as likely as not).
+        each as likely as not); none from a program that gives labels alone.
     volumes : Table
         Of each segment: its volume, and the ends of the 90 % interval, in mL; NaN where the model was never calibrated.
     """
 
     segmentation: Segmentation
-    uncertainty: Image
+    uncertainty: Image | None
     volumes: Table
 
 
@@ -83,10 +83,30 @@ def label(
     with running:
         probabilities = _looked(model, images, looks, running)
     with deciding:
-        masks, entropy = _masks(probabilities, grid)
-        segmentation = _segments(model.name, model.labels, masks, grid)
-        uncertainty = Image(entropy, grid, name=f"{model.name} uncertainty")
-        return Labelled(segmentation, uncertainty, _volumes(model, segmentation, probabilities, volume_factors or {}))
+        return decided(model.name, model.labels, probabilities, grid, volume_factors or {})
+
+
+def decided(
+    name: str, labels: Sequence[Label], probabilities: Probabilities, grid: Grid, factors: Mapping[str, float]
+) -> Labelled:
+    """What follows from a model's probabilities: see `label` for the name, labels and factors of it.
+
+    Raises
+    ------
+    InvalidInput
+        If all is background.
+    """
+    masks, entropy = _masks(probabilities, grid)
+    segmentation = _segments(name, labels, masks, grid)
+    uncertainty = Image(entropy, grid, name=f"{name} uncertainty")
+    numbers = [next(n for n, one in enumerate(labels) if one.name == found) for found in segmentation.names]
+    reach = np.array([factors.get(found, np.nan) for found in segmentation.names]) * probabilities.doubtful_ml[numbers]
+    return Labelled(segmentation, uncertainty, _volumes(name, segmentation, reach))
+
+
+def volumes_without_interval(name: str, segmentation: Segmentation) -> Table:
+    """Volumes by a program that gives labels alone: how far they can be trusted is not known."""
+    return _volumes(name, segmentation, np.full(len(segmentation.names), np.nan))
 
 
 def _looked(model: Model, images: Sequence[Image], looks: int, job: Job) -> Probabilities:
@@ -128,17 +148,12 @@ def _segments(name: str, labels: Sequence[Label], masks: Mapping[int, np.ndarray
     return Segmentation.from_masks(grid, {labels[n].name: mask for n, mask in masks.items()}, codes, colours)
 
 
-def _volumes(
-    model: Model, segmentation: Segmentation, probabilities: Probabilities, factors: Mapping[str, float]
-) -> Table:
-    """Volumes; the interval is the doubtful volume times the class's factor to either side."""
-    names = segmentation.names
-    numbers = [next(n for n, one in enumerate(model.labels) if one.name == name) for name in names]
-    reach = np.array([factors.get(name, np.nan) for name in names]) * probabilities.doubtful_ml[numbers]
-    volume = np.array([segmentation.volume_ml(name) for name in names])
+def _volumes(name: str, segmentation: Segmentation, reach_ml: np.ndarray) -> Table:
+    """Ends of the volumes' intervals, which reach that far to either side: the doubtful volume times a factor."""
+    volume = np.array([segmentation.volume_ml(one) for one in segmentation.names])
     columns: dict[str, list] = {
-        "segment": names,
-        "volume, low": list(map(float, np.maximum(volume - reach, 0))),
-        "volume, high": list(map(float, volume + reach)),
+        "segment": segmentation.names,
+        "volume, low": list(map(float, np.maximum(volume - reach_ml, 0))),
+        "volume, high": list(map(float, volume + reach_ml)),
     }
-    return Table(f"{model.name} volumes", columns, {name: "mL" for name in columns if name != "segment"})
+    return Table(f"{name} volumes", columns, {column: "mL" for column in columns if column != "segment"})

@@ -15,7 +15,7 @@ from TwinCore import InvalidInput
 
 from ..networks.model import Label
 
-KINDS = ("own", "meshnet", "onnx", "monai")
+KINDS = ("own", "meshnet", "onnx", "monai", "totalsegmentator", "nnunet")
 CACHE_VARIABLE = "DIGITALTWIN_MODELS"
 """Environment variable that names the folder of fetched models, which may also be filled by hand."""
 
@@ -58,7 +58,8 @@ class Entry:
     title : str
     system : str
         Organ system.
-    kind : {"own", "meshnet", "onnx", "monai"}
+    kind : {"own", "meshnet", "onnx", "monai", "totalsegmentator", "nnunet"}
+        The last two are programs that the user has installed.
     modalities : tuple of str
         Of its input images in order; "MR/CT" for either.
     labels : tuple of Label

@@ -179,18 +179,9 @@ class Model:
         InvalidInput
             If there are too few or too many, one is of a modality that the model does not know, or constant.
         """
-        if len(images) != len(self.modalities):
-            raise InvalidInput(
-                f"Model {self.name!r} takes {len(self.modalities)} images ({', '.join(self.modalities)}), "
-                f"not {len(images)}."
-            )
+        check_channels(self.name, images, self.modalities)
         channels, inside = [], np.zeros(grid.shape, bool)
-        for image, wanted in zip(images, self.modalities):
-            if image.modality not in wanted.split("/"):
-                raise InvalidInput(
-                    f"Model {self.name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
-                    f"{image.modality or 'of no modality'}."
-                )
+        for image in images:
             shown = self.shown.get(image.modality, self.shown.get("", Shown()))
             on_grid = resample(image, grid, fill=AIR.get(image.modality, float(image.array.min())))
             channels.append(shown(on_grid.array, image.name))
@@ -247,6 +238,20 @@ class Model:
         scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job, self.overlapping)
         (sigmoid if self.overlapping else softmax)(scores, self.temperature)
         return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid, self.overlapping)
+
+
+def check_channels(name: str, images: Sequence[Image], modalities: Sequence[str]) -> None:
+    """Raise `InvalidInput` if there are more or fewer images than a model takes, or one is of another modality."""
+    if len(images) != len(modalities):
+        raise InvalidInput(
+            f"Model {name!r} takes {len(modalities)} images ({', '.join(modalities)}), not {len(images)}."
+        )
+    for image, wanted in zip(images, modalities):
+        if image.modality not in wanted.split("/"):
+            raise InvalidInput(
+                f"Model {name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
+                f"{image.modality or 'of no modality'}."
+            )
 
 
 def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
