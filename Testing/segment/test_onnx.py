@@ -89,7 +89,7 @@ HOSTILE = {
     "a file cut at a field": (GOOD[:2], "no network"),
     "a web page": (b"<!doctype html><html>", "not part of a protocol buffer|ends too early|no network"),
     "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "protocol buffer|too early|no network"),
-    "a TorchScript archive": (b"PK\x03\x04" + b"\0" * 100, "such files are programs"),
+    "a damaged archive": (b"PK\x03\x04" + b"\0" * 100, "not part of a protocol buffer|no network"),
     "zeros": (b"\0" * 1000, "no network"),
     "a number without end": (b"\xff" * 100, "does not end"),
     "an operator of another domain": (

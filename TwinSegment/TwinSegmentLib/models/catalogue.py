@@ -14,6 +14,7 @@ from typing import Any
 from TwinCore import InvalidInput
 
 from ..networks.model import Label
+from ..networks.program_file import INSTEAD, PROGRAM_KINDS
 
 KINDS = ("own", "meshnet", "onnx", "monai", "totalsegmentator", "nnunet")
 CACHE_VARIABLE = "DIGITALTWIN_MODELS"
@@ -151,6 +152,8 @@ def find_model(name: str, entries: Mapping[str, Entry] | None = None) -> Entry:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     name = str(row["name"])
+    if row["kind"] in PROGRAM_KINDS:
+        raise ValueError(f"model {name!r}: {PROGRAM_KINDS[row['kind']]} {INSTEAD}")
     if not _NAME.match(name) or row["kind"] not in KINDS:
         raise ValueError(f"model {name!r} has a name or kind that is not allowed")
     return Entry(

@@ -22,6 +22,7 @@ from TwinCore import InvalidInput, MissingPackage
 
 from ..networks.model import Label, Model, Shown
 from ..networks.module_network import ModuleNetwork
+from ..networks.program_file import INSTEAD, program_in
 
 NETWORKS = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "SwinUNETR", "UNETR", "VNet")
 NEEDS_EINOPS = ("SwinUNETR", "UNETR")
@@ -325,6 +326,9 @@ def _load_weights(files: _Files, module, bundle: str) -> None:
     import torch
 
     data = files.read("models/model.pt", LARGEST_WEIGHTS)
+    program = program_in(io.BytesIO(data))
+    if program:
+        raise InvalidInput(f"Bundle {bundle!r}: its model.pt, {program}, {INSTEAD}.")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         for key in ("state_dict", "model"):

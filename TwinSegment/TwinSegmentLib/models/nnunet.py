@@ -24,6 +24,7 @@ from TwinCore.guard import check_memory
 
 from ..networks.model import check_channels
 from ..networks.probabilities import Probabilities
+from ..networks.program_file import program_in
 from .anatomy import Labelled, decided
 from .catalogue import Entry
 from .programs import find_program, run_program, write_channels
@@ -121,7 +122,7 @@ def check_checkpoint(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             pickles = [name for name in names if name.endswith(".pkl")]
-            if len(set(names)) != len(names) or len(pickles) != 1 or any("/code/" in name for name in names):
+            if len(set(names)) != len(names) or len(pickles) != 1 or program_in(path):
                 raise ValueError("it is not a checkpoint alone")
             if archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
                 raise ValueError(f"its description has more than {LARGEST_PICKLE} bytes")

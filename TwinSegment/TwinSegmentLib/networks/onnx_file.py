@@ -14,6 +14,7 @@ from pathlib import Path
 from TwinCore import InvalidInput
 
 from .onnx_operators import OPERATORS
+from .program_file import INSTEAD, program_in
 
 LARGEST_FILE = 2_000_000_000
 MOST_FIELDS = 2_000_000
@@ -22,7 +23,6 @@ BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13
 """Of a number, by its type in a tensor: float32 is 1, int64 is 7."""
 
 FLOAT32 = 1
-PROGRAMS = {b"PK\x03\x04": "a zip archive, as TorchScript and torch.export write: such files are programs"}
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class _Reader:
     def __init__(self, path: Path):
         self._folder, self._left = path.parent, MOST_FIELDS
         self.graph, self._weights = OnnxGraph(), set[str]()
+        program = program_in(path)
+        if program:
+            raise ValueError(f"{program} {INSTEAD}")
         data = path.read_bytes()
-        for start, what in PROGRAMS.items():
-            if data.startswith(start):
-                raise ValueError(f"it is {what}")
         model: dict[int, list] = {}
         for number, value in self._fields(memoryview(data)):
             model.setdefault(number, []).append(value)
