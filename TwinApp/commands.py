@@ -173,7 +173,8 @@ def train(
     label_maps: Annotated[list[Path], typer.Argument(help="Label maps of whole heads: volumes, or folders of them.")],
     out: Annotated[Path, OUT] = Path("output/training"),
     held_out: Annotated[int, typer.Option(help="How many of the label maps, the last ones, are only tested on.")] = 2,
-    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 9000,
+    pathology: Annotated[int, typer.Option(help="Label maps with painted tumours and lesions to learn from too.")] = 0,
     start: Annotated[Path | None, typer.Option(help="Weights to begin with (safetensors).")] = None,
     seed: Annotated[int, typer.Option(help="Of the images and of the first weights.")] = 0,
 ) -> None:
@@ -181,7 +182,9 @@ def train(
     from .training import train_brain
 
     with job_on_terminal() as job:
-        weights = train_brain(label_maps, out, held_out=held_out, steps=steps, start=start, seed=seed, job=job)
+        weights = train_brain(
+            label_maps, out, held_out=held_out, steps=steps, pathology=pathology, start=start, seed=seed, job=job
+        )
     print(f"The weights are {weights}; the learning curve is {weights.parent / 'curve.jsonl'}")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
 from TwinCore.volume_file import READERS, read_volume
+from TwinSegmentLib.generator import read_recipe
 
-SMALL_SHARE = 0.55
-"""Share of the steps for which images of the brain are shown, in half the time, and then of the whole head."""
+from .pathology import painted
 
 
 def train_brain(
@@ -17,7 +17,8 @@ def train_brain(
     out: Path,
     *,
     held_out: int = 2,
-    steps: int = 5000,
+    steps: int = 9000,
+    pathology: int = 0,
     start: Path | None = None,
     seed: int = 0,
     job: Job | None = None,
@@ -33,6 +34,9 @@ def train_brain(
     held_out : int
         How many, the last ones, are validated on and not learnt from.
     steps : int
+    pathology : int
+        How many label maps with painted tumours, lesions and ablation zones are learnt from besides; the network then
+        has classes for them, and the held-out maps are painted too.
     start : Path, optional
         Weights to begin with.
     seed : int
@@ -49,8 +53,7 @@ def train_brain(
         If there are too few label maps, one does not fit the recipe, or torch is not installed.
     """
     try:
-        from TwinSegmentLib.label_map_training import HELD_OUT_SHAPE, Plan, train_on_label_maps
-        from TwinSegmentLib.training import Schedule
+        from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error
     from TwinSegmentLib.networks.weights import load_weights
@@ -61,16 +64,23 @@ def train_brain(
         raise InvalidInput(
             f"Of {len(paths)} label maps, {held_out} cannot be held out: one or more must be on each side."
         )
-    reading, training = job.split(reading=1, training=99)
+    reading, painting, training = job.split(reading=1, pathology=max(pathology, 1), training=100)
     with reading:
         maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
+    learnt, tested = maps[:-held_out], maps[-held_out:]
+    plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps), recipe="brain_tumour" if pathology else "brain")
+    with painting:
+        if pathology:
+            recipe = read_recipe(plan.recipe)
+            painted_maps = [
+                painted(learnt[n % len(learnt)], recipe, seed + n, job=part)
+                for n, part in enumerate(painting.split(**{f"map_{n + 1}": 1 for n in range(pathology)}))
+            ]
+            learnt = learnt + painted_maps
+            tested = [painted(one, recipe, seed + pathology + n, "tumour") for n, one in enumerate(tested)]
     with training:
-        plan = Plan(
-            shapes=(((80, 96, 80), round(SMALL_SHARE * steps)), (HELD_OUT_SHAPE, steps)),
-            schedule=Schedule(steps=steps, seed=seed, every=min(200, steps)),
-        )
         first = load_weights(start) if start else None
-        return train_on_label_maps(maps[:-held_out], maps[-held_out:], out, plan, start=first, job=training)
+        return train_on_label_maps(learnt, tested, out, plan, start=first, job=training)
 
 
 def _volumes(folder: Path) -> list[Path]:

@@ -177,10 +177,26 @@ def test_on_a_finer_grid_the_edge_is_uncertain(ball):
     assert np.isnan(found.volumes.columns["volume, low"][0])
 
 
+def test_a_field_of_view_is_centred_on_what_it_is_for(ball):
+    """The ball, twice off the middle by more than the field of view reaches at first."""
+    grid = Grid.isotropic((80, 40, 40), 2.0)
+    array = np.zeros(grid.shape, np.float32)
+    array[8:32, 10:36, 8:36] = ball.array
+    base = bright_and_dark()
+    model = Model("threshold", base.network, base.weights, base.labels, 2.0, shape=(48, 32, 32), centred_on="bright")
+    image = Image(array, grid, "MR", name="ball")
+    view = model.field_of_view([image])
+    middle = grid.to_ras(np.argwhere(array).mean(0)[::-1])
+    assert np.linalg.norm(grid.centre - middle) > 30
+    assert np.linalg.norm(view.centre - middle) < 8
+    assert view.shape == (48, 32, 32)
+    np.testing.assert_array_equal(label(model, [image]).segmentation.mask("bright"), array > 0.5)
+
+
 def test_a_model_that_finds_nothing_says_so(ball):
     model = bright_and_dark()
     weights = dict(model.weights)
-    weights["scores.bias"] = np.array([0.0, -100.0]).astype(np.float32)
+    weights["scores.bias"] = np.array([0.0, -100.0], np.float32)
     nothing = Model("threshold", model.network, weights, model.labels, spacing_mm=2.0)
     with pytest.raises(InvalidInput, match="'threshold' finds nothing"):
         label(nothing, [ball])

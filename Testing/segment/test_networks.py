@@ -54,12 +54,6 @@ def test_convolution_is_the_one_of_the_textbook():
     np.testing.assert_allclose(Engine(network, weights)(image)[0], expected, atol=1e-5)
 
 
-def test_blocks_scatter_to_where_they_were_gathered_from():
-    network = Network(1, (Step("blocks", "gather", ("image",), 8), Step("voxels", "scatter", ("blocks",), 1)))
-    image = np.random.default_rng(3).random((1, 8, 6, 4), np.float32)
-    np.testing.assert_array_equal(Engine(network, {})(image), image)
-
-
 def test_a_network_that_refers_to_nothing_or_does_the_unknown_is_refused():
     with pytest.raises(InvalidInput, match="needs b, which no step made"):
         Network(1, (Step("a", "conv", ("b",), 2),))
@@ -69,8 +63,8 @@ def test_a_network_that_refers_to_nothing_or_does_the_unknown_is_refused():
 
 def test_the_engine_says_which_sizes_it_takes():
     network = NETWORKS["U"]
-    with pytest.raises(InvalidInput, match="multiple of 8"):
-        Engine(network, random_weights(network))(np.zeros((1, 16, 16, 12), np.float32))
+    with pytest.raises(InvalidInput, match="multiple of 4"):
+        Engine(network, random_weights(network))(np.zeros((1, 16, 16, 14), np.float32))
     with pytest.raises(InvalidInput, match="Engine 'abacus'"):
         Engine(network, random_weights(network), "abacus")
 

@@ -13,7 +13,6 @@ from TwinCore.units import HOUNSFIELD
 from TwinCore.volume_file import read_volume
 from TwinSegmentLib.measure import dice
 from TwinSegmentLib.presets.ct import PRESETS, ct_tissues
-from TwinSegmentLib.presets.geodesic import nearest_mark
 from TwinSegmentLib.presets.left_ventricle import left_ventricle
 from TwinSegmentLib.presets.polar_wall import Search, find_wall
 from TwinSegmentLib.presets.tube import tube
@@ -87,43 +86,6 @@ def test_tissues_of_a_patient(data):
     assert dice(found["bone"], np.isin(labels, bones)) > 0.87
     assert found["body"][labels > 0].mean() > 0.999
     assert "airway" not in found  # the trachea is above the image; gas in the bowel is none
-
-
-def test_marks_meet_at_the_edge_between_them():
-    """A step in brightness is where two marks meet, though one of them is much nearer to it."""
-    values = np.zeros((9, 9, 40), np.float32)
-    values[..., 25:] = 100.0
-    marks = np.zeros(values.shape, int)
-    marks[4, 4, 3], marks[4, 4, 28] = 1, 2
-    nearest, distance = nearest_mark(values, (1, 1, 1), marks, contrast=2.0)
-    assert (nearest[..., :25] == 1).all()
-    assert (nearest[..., 25:] == 2).all()
-    assert distance[4, 4, 13] == pytest.approx(10.0)
-    assert distance[4, 4, 38] == pytest.approx(10.0)
-
-
-def test_marks_do_not_pass_where_nothing_may_pass_and_one_is_needed():
-    values = np.zeros((5, 5, 9), np.float32)
-    values[..., 4] = np.nan
-    marks = np.zeros(values.shape, int)
-    marks[2, 2, 1] = 1
-    nearest, distance = nearest_mark(values, (1, 1, 1), marks, contrast=1.0)
-    assert (nearest[..., :4] == 1).all()
-    assert (nearest[..., 4:] == 0).all()
-    assert np.isinf(distance[..., 5:]).all()
-    with pytest.raises(InvalidInput, match="Nothing is marked"):
-        nearest_mark(values, (1, 1, 1), np.zeros(values.shape, int), 1.0)
-
-
-def test_distance_round_a_corner_is_that_of_the_way_round():
-    """Through a wall with one gap: the length of the two straight pieces, to the error of 26 directions (8 %)."""
-    values = np.zeros((3, 60, 60), np.float32)
-    values[:, 30, :50] = np.nan
-    marks = np.zeros(values.shape, int)
-    marks[1, 5, 5] = 1
-    _, distance = nearest_mark(values, (1, 1, 1), marks, contrast=1.0)
-    straight = np.hypot(25, 45) + np.hypot(25, 45)
-    assert straight <= distance[1, 55, 5] < 1.08 * straight + 1
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -15,9 +15,9 @@ from TwinSegmentLib.networks.weights import load_weights
 
 pytest.importorskip("torch")
 
-from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
+from TwinSegmentLib.label_map_training import Plan, Stage, train_on_label_maps
 from TwinSegmentLib.networks.torch_engine import TrainableNetwork
-from TwinSegmentLib.training import Schedule, in_blocks, loss_of, train, validated
+from TwinSegmentLib.training import Schedule, loss_of, train, validated
 
 CLASSES = ("background", "bright")
 NETWORK = unet(2, (8, 8))
@@ -83,24 +83,17 @@ def test_plain_weights_are_what_the_trained_network_computes():
         np.testing.assert_allclose(other(torch.from_numpy(image)[None])[0].numpy(), expected, atol=1e-5)
 
 
-def test_the_loss_is_cross_entropy_and_dice_of_the_scattered_scores():
+def test_the_loss_is_cross_entropy_and_dice():
     import torch
     from torch.nn import functional
 
-    classes = np.random.default_rng(1).integers(0, 3, (4, 6, 8)).astype(np.uint8)
-    blocks = torch.randn(1, 24, 2, 3, 4, generator=torch.Generator().manual_seed(0))
-    from TwinSegmentLib.networks.graph import Network, Step
-
-    scatter = Network(24, (Step("voxels", "scatter", ("image",), 3),))
-    from TwinSegmentLib.networks.torch_engine import TorchNetwork
-
-    scores = TorchNetwork(scatter, {})(blocks)
-    truth = torch.from_numpy(classes.astype(np.int64))[None]
+    truth = torch.from_numpy(np.random.default_rng(1).integers(0, 3, (4, 6, 8)))
+    scores = torch.randn(1, 3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
     share = scores.softmax(1)
-    one_hot = functional.one_hot(truth, 3).permute(0, 4, 1, 2, 3)
+    one_hot = functional.one_hot(truth[None], 3).permute(0, 4, 1, 2, 3)
     both, sums = (share * one_hot).sum((0, 2, 3, 4)), (share + one_hot).sum((0, 2, 3, 4))
-    expected = functional.cross_entropy(scores, truth) + 1 - ((2 * both + 1) / (sums + 1)).mean()
-    assert float(loss_of(blocks, in_blocks(classes), 3)) == pytest.approx(float(expected), rel=1e-5)
+    expected = functional.cross_entropy(scores, truth[None]) + 1 - ((2 * both + 1) / (sums + 1)).mean()
+    assert float(loss_of(scores, truth)) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_label_maps_become_weights(tmp_path):
@@ -108,11 +101,12 @@ def test_label_maps_become_weights(tmp_path):
     distance = np.sqrt(((np.indices(grid.shape) - 23.5) ** 2).sum(0))
     labels = np.select([distance < 10, distance < 15, distance < 20], [2, 3, 507], 0)
     maps = [Image(labels.astype(np.float32), grid, name=f"map {n}") for n in range(2)]
-    plan = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((32, 32, 32), 2),), schedule=Schedule(steps=2, every=2))
+    stages = (Stage((16, 16, 16), 2.0, 1), Stage((32, 32, 32), 1.0, 2))
+    plan = Plan(stages, widths=(8, 8), schedule=Schedule(steps=2, every=2))
     path = train_on_label_maps(maps[:1], maps[1:], tmp_path, plan)
     from TwinSegmentLib.generator import read_recipe
 
     plan.network(read_recipe("brain")).check(load_weights(path))
-    odd = Plan(spacing_mm=1.0, widths=(8, 8), shapes=(((30, 32, 31), 2),))
-    with pytest.raises(InvalidInput, match="multiples of 4"):
+    odd = Plan((Stage((30, 32, 31), 1.0, 2),), widths=(8, 8))
+    with pytest.raises(InvalidInput, match="multiples of 2"):
         train_on_label_maps(maps[:1], maps[1:], tmp_path / "odd", odd)

@@ -12,5 +12,7 @@ def random_weights(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
     for step in network.convolutions:
         shape = network.weight_shape(step)
         weights[f"{step.name}.weight"] = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape).astype(np.float32)
-        weights[f"{step.name}.bias"] = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+    for step in network.steps:
+        if step.has_bias:
+            weights[f"{step.name}.bias"] = rng.normal(0, 0.1, step.channels).astype(np.float32)
     return weights

@@ -25,7 +25,15 @@ CALIBRATED_ON = 32
 """Images for the calibration, and as many again to see what it does."""
 
 HELD_OUT_KINDS = ("T1", "T2", "FLAIR", "CT")
-HELD_OUT_SHAPE = (96, 112, 96)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Images of one size along k, j, i and one spacing, shown up to a step."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: float
+    until: int
 
 
 @dataclass(frozen=True)
@@ -34,22 +42,37 @@ class Plan:
 
     Parameters
     ----------
+    stages : tuple of Stage
+        Coarse images first, which are learnt from quickly; the last one's spacing is that of the network's use.
     recipe : str
         Of the label maps.
-    spacing_mm : float
-        Of the images shown.
     widths : tuple of int
         Channels of the network's levels, from the images' resolution on.
-    shapes : tuple of (tuple of int, int)
-        Size of the images shown along k, j, i, in voxels, and the step up to which it is used.
     schedule : Schedule
     """
 
+    stages: tuple[Stage, ...]
     recipe: str = "brain"
-    spacing_mm: float = 2.0
     widths: tuple[int, ...] = (16, 32, 64, 96, 96)
-    shapes: tuple[tuple[tuple[int, int, int], int], ...] = ((HELD_OUT_SHAPE, 5000),)
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=5000))
+    schedule: Schedule = field(default_factory=Schedule)
+
+    @classmethod
+    def coarse_to_fine(cls, steps: int, seed: int = 0, every: int = 250, recipe: str = "brain") -> Plan:
+        """Heads at 4, 3 and 2 mm, in one field of view: most steps at the coarse spacings, most time at the fine one.
+
+        Parameters
+        ----------
+        steps, seed, every : int
+            Of the `Schedule`.
+        recipe : str
+        """
+        coarse, middle = round(0.42 * steps), round(0.74 * steps)
+        stages = (
+            Stage((48, 64, 48), 4.0, coarse),
+            Stage((64, 80, 64), 3.0, middle),
+            Stage((96, 112, 96), 2.0, steps),
+        )
+        return cls(stages, recipe, schedule=Schedule(steps=steps, seed=seed, every=every))
 
     def network(self, recipe: Recipe) -> Network:
         return unet(len(recipe.classes), self.widths)
@@ -59,7 +82,7 @@ def train_on_label_maps(
     label_maps: Sequence[Image],
     held_out: Sequence[Image],
     folder: str | Path,
-    plan: Plan | None = None,
+    plan: Plan,
     *,
     start: dict[str, np.ndarray] | None = None,
     job: Job | None = None,
@@ -73,7 +96,7 @@ def train_on_label_maps(
         Label maps that are only validated on.
     folder : path
         For the state, the learning curve and, at the end, the weights.
-    plan : Plan, optional
+    plan : Plan
     start : dict of str to array, optional
         Weights to begin with.
     job : Job, optional
@@ -88,20 +111,20 @@ def train_on_label_maps(
     InvalidInput
         If a label map does not fit the recipe, or the sizes do not fit the network.
     """
-    plan, job, folder = plan or Plan(), job or Job(), Path(folder)
+    job, folder = job or Job(), Path(folder)
     recipe = read_recipe(plan.recipe)
     network = plan.network(recipe)
-    if any(size % network.multiple for shape, _ in plan.shapes for size in shape):
+    if any(size % network.multiple for stage in plan.stages for size in stage.shape):
         raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} voxels.")
-    samples = held_out_samples(recipe, held_out, plan.spacing_mm)
     weights: dict[str, np.ndarray] = {}
-    for shape, until in plan.shapes:
-        make = Synthesiser(recipe, label_maps, shape, plan.spacing_mm)
+    for stage in plan.stages:
+        make = Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm)
+        samples = held_out_samples(recipe, held_out, stage)
         weights = train(
-            network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=until, job=job
+            network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=stage.until, job=job
         )
     path = save_weights(weights, folder / WEIGHTS)
-    found = calibrated(network, load_weights(path), recipe, held_out, plan.spacing_mm, job)
+    found = calibrated(network, load_weights(path), recipe, held_out, plan.stages[-1], job)
     (folder / CALIBRATION).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     return path
 
@@ -111,7 +134,7 @@ def calibrated(
     weights: dict[str, np.ndarray],
     recipe: Recipe,
     held_out: Sequence[Image],
-    spacing_mm: float,
+    stage: Stage,
     job: Job | None = None,
 ) -> dict[str, Any]:
     """Temperature and reach of volume intervals on images of label maps that were not learnt from, and what they do.
@@ -120,8 +143,8 @@ def calibrated(
     how often the intervals hold the true volume.
     """
     job, engine = job or Job(), Engine(network, weights)
-    make = Synthesiser(recipe, held_out, HELD_OUT_SHAPE, spacing_mm)
-    voxel_ml = spacing_mm**3 / 1000
+    make = Synthesiser(recipe, held_out, stage.shape, stage.spacing_mm)
+    voxel_ml = stage.spacing_mm**3 / 1000
 
     def scores(image: np.ndarray) -> np.ndarray:
         job.checkpoint()
@@ -146,11 +169,11 @@ def calibrated(
     }
 
 
-def held_out_samples(recipe: Recipe, label_maps: Sequence[Image], spacing_mm: float) -> list[Sample]:
+def held_out_samples(recipe: Recipe, label_maps: Sequence[Image], stage: Stage) -> list[Sample]:
     """For each label map one image of each usual contrast."""
     samples = []
     for number, label_map in enumerate(label_maps):
         for kind in HELD_OUT_KINDS:
-            make = Synthesiser(recipe, [label_map], HELD_OUT_SHAPE, spacing_mm, {kind: 1.0})
+            make = Synthesiser(recipe, [label_map], stage.shape, stage.spacing_mm, {kind: 1.0})
             samples.append(make((1, number)))
     return samples

@@ -35,10 +35,13 @@ class Schedule:
     steps : int
         Images shown in all.
     rate : float
-        Largest learning rate, reached after `warm_up` steps; it falls to nothing along a cosine.
+        Learning rate, reached after `warm_up` steps; over the last steps it falls to nothing.
     warm_up : int
+    fall : float
+        Share of the steps over which it falls.
     decay : float
-        Weight decay of AdamW.
+        Weight decay of AdamW on the filters' directions, which keeps them turning: they are free of size, and without
+        it each step would turn them less than the last one (Kosson and others 2024, arXiv:2305.17212).
     memory : float
         Share of the running mean of the weights that a step leaves; the mean is what is used.
     every : int
@@ -49,7 +52,8 @@ class Schedule:
     steps: int = 5000
     rate: float = 1e-2
     warm_up: int = 100
-    decay: float = 1e-4
+    fall: float = 0.25
+    decay: float = 0.05
     memory: float = 0.99
     every: int = 200
     seed: int = 0
@@ -57,7 +61,7 @@ class Schedule:
     def rate_at(self, step: int) -> float:
         if step < self.warm_up:
             return self.rate * (step + 1) / self.warm_up
-        return self.rate * 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1.0)))
+        return self.rate * min((self.steps - step) / (self.fall * self.steps), 1.0)
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,12 @@ class _State:
             self.model.adopt(start)
         self.mean = TrainableNetwork(network, schedule.seed)
         self.mean.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+        others = [*self.model.gains.parameters(), *self.model.biases.parameters()]
+        groups = [
+            {"params": list(self.model.directions.parameters()), "weight_decay": schedule.decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=schedule.rate)
 
     def learn(self, sample: Sample) -> float:
         for group in self.optimiser.param_groups:

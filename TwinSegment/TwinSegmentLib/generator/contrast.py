@@ -9,7 +9,7 @@ import numpy as np
 from .recipe import Recipe
 
 ANY = "any"
-KINDS = {ANY: 0.25, "T1": 0.3, "T2": 0.15, "FLAIR": 0.15, "CT": 0.15}
+KINDS = {ANY: 0.1, "T1": 0.4, "T2": 0.2, "FLAIR": 0.15, "CT": 0.15}
 """What images may show, and how often."""
 
 CT_WINDOWS = ((-60, 0, 70, 160), (-300, -100, 200, 500), (-1000, -900, 1000, 2000))

@@ -91,6 +91,10 @@ class Recipe:
         """Usual brightness of each structure."""
         return np.array([s.means[contrast] for s in self.structures], np.float32)
 
+    def label(self, structure: str) -> int:
+        """The number that stands for a structure in a label map."""
+        return next(s.labels[0] for s in self.structures if s.name == structure)
+
     def structures_of(self, label_map: Image) -> Image:
         """A label map as numbers of structures (uint8), on a grid of 1 mm along the patient's axes.
 
@@ -118,7 +122,7 @@ class Recipe:
 
 
 def read_recipe(name: str) -> Recipe:
-    """A recipe that comes with the project, by its name ("brain").
+    """A recipe that comes with the project, by its name ("brain"); it may extend another one.
 
     Raises
     ------
@@ -129,7 +133,8 @@ def read_recipe(name: str) -> Recipe:
     if not name.isidentifier() or not file.is_file():
         raise InvalidInput(f"There is no recipe {name!r}.")
     data = json.loads(file.read_text("utf-8"))
-    return Recipe(data["name"], tuple(_structure(row) for row in data["structures"]), data["source"])
+    known = read_recipe(data["extends"]).structures if "extends" in data else ()
+    return Recipe(data["name"], known + tuple(_structure(row) for row in data["structures"]), data["source"])
 
 
 def _structure(row: Mapping) -> Structure:

@@ -23,7 +23,7 @@ TURN_DEG, STRETCH, SHEAR = 15.0, 0.15, 0.08
 BEND_SPACING_MM, BEND_MM = 24.0, 5.0
 """Spacing of the coefficients of a random bend, and the largest standard deviation of its length."""
 
-STRIPPED = 0.15
+STRIPPED = 0.1
 """Share of the images from which all but the brain is taken away, as tools before ours may have done."""
 
 OFTEN_CENTRAL = 0.8
@@ -170,9 +170,9 @@ def _acquired(
 def _random_spacing(rng: np.random.Generator) -> np.ndarray:
     """Voxel spacing along k, j, i in mm: fine, coarse all round, or thick slices."""
     kind, spacing = rng.random(), np.full(3, SPACING_MM)
-    if kind < 0.25:
+    if kind < 0.2:
         spacing[:] = rng.uniform(1.0, 2.2)
-    elif kind < 0.55:
+    elif kind < 0.4:
         spacing[rng.integers(3)] = rng.uniform(1.5, 6.0)
     return spacing
 

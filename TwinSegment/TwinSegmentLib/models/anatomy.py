@@ -112,12 +112,15 @@ def volumes_without_interval(name: str, segmentation: Segmentation) -> Table:
 def _looked(model: Model, images: Sequence[Image], looks: int, job: Job) -> Probabilities:
     """Mean probabilities over the looks."""
     engine = Engine(model.network, model.weights)
-    parts = job.split(**{f"look_{n + 1}": 1 for n in range(looks)})
+    searching, *parts = job.split(field_of_view=2, **{f"look_{n + 1}": 1 for n in range(looks)})
+    with searching:
+        grid = model.field_of_view(images, engine, searching)
     total: Probabilities | None = None
     for number, part in enumerate(parts):
         with part:
+            mirrored = number % 2 == 1 and model.is_symmetric
             found = model.probabilities(
-                images, engine, part, brightness=BRIGHTNESSES[number], mirrored=number % 2 == 1 and model.is_symmetric
+                images, engine, part, grid=grid, brightness=BRIGHTNESSES[number], mirrored=mirrored
             )
         if total is None:
             total = found

@@ -26,6 +26,9 @@ CATALOGUE = "catalogue.json"
 ALGORITHMS = {64: "sha256", 40: "sha1"}
 """Of checksums, by how many hexadecimal digits they have."""
 
+BUILT_IN = Path(__file__).parent / "built_in"
+"""Folder of the models that come with the project, each in a folder of its name."""
+
 GREY = (127, 127, 127)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
 
@@ -96,8 +99,9 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """Where its files are kept."""
-        return cache_folder() / self.name
+        """Where its files are kept: beside this module if it comes with the project."""
+        built_in = BUILT_IN / self.name
+        return built_in if built_in.is_dir() else cache_folder() / self.name
 
     def missing_files(self) -> tuple[ModelFile, ...]:
         """Files that are not there yet, by name and size if known; their checksums are verified when it is loaded."""

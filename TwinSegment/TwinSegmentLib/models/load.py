@@ -57,6 +57,7 @@ def load_model(entry: Entry) -> Model:
         window=network.size if isinstance(network, OnnxNetwork) and network.size else settings.get("window"),
         overlap=float(settings.get("overlap", 0.25)),
         shape=tuple(shape) if shape else None,
+        centred_on=settings.get("centred_on", ""),
         temperature=float(settings.get("temperature", 1.0)),
         overlapping=bool(settings.get("overlapping", False)),
     )

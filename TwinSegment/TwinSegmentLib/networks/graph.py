@@ -12,8 +12,8 @@ import numpy as np
 
 from TwinCore import InvalidInput
 
-OPERATIONS = ("conv", "norm", "pool", "grow", "join")
-"""Convolution; instance normalisation; halving by maxima; doubling by repetition; channels side by side."""
+OPERATIONS = ("conv", "norm", "shift", "pool", "grow", "join")
+"""Convolution; instance normalisation; a bias; halving by maxima; doubling by repetition; channels side by side."""
 
 NORM_EPSILON = 1e-5
 
@@ -27,7 +27,7 @@ class Step:
     Parameters
     ----------
     name : str
-        Of its result, and of its weights: "<name>.weight" and "<name>.bias".
+        Of its result, and of its weights: "<name>.weight" of a convolution, "<name>.bias" where there is one.
     operation : str
         One of `OPERATIONS`.
     inputs : tuple of str
@@ -38,6 +38,8 @@ class Step:
         Of a convolution, which is padded with zeros so that the size stays.
     activation : str
         One of `ACTIVATIONS`, after the operation.
+    biased : bool
+        Whether a convolution adds a bias; one before a normalisation would be lost.
     """
 
     name: str
@@ -47,6 +49,11 @@ class Step:
     kernel: int = 3
     dilation: int = 1
     activation: str = "none"
+    biased: bool = True
+
+    @property
+    def has_bias(self) -> bool:
+        return self.operation == "shift" or (self.operation == "conv" and self.biased)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +110,8 @@ class Network:
     def check(self, weights: Mapping[str, np.ndarray]) -> None:
         """Raise `InvalidInput` if weights are missing, too many, of another shape, or not finite."""
         expected: dict[str, tuple[int, ...]] = {}
-        for step in self.convolutions:
-            expected[f"{step.name}.weight"] = self.weight_shape(step)
-            expected[f"{step.name}.bias"] = (step.channels,)
+        expected.update({f"{step.name}.weight": self.weight_shape(step) for step in self.convolutions})
+        expected.update({f"{step.name}.bias": (step.channels,) for step in self.steps if step.has_bias})
         if set(weights) != set(expected):
             odd = sorted(set(weights) ^ set(expected))
             raise InvalidInput(f"The weights do not belong to the network: {', '.join(odd[:5])}.")
@@ -124,9 +130,10 @@ def unet(classes: int, widths: Sequence[int], channels: int = 1) -> Network:
     steps: list[Step] = []
 
     def conv(name: str, source: str, width: int, kernel: int = 3) -> str:
-        steps.append(Step(name, "conv", (source,), width, kernel=kernel))
-        steps.append(Step(f"{name}.norm", "norm", (name,), width, activation="relu"))
-        return f"{name}.norm"
+        steps.append(Step(name, "conv", (source,), width, kernel=kernel, biased=False))
+        steps.append(Step(f"{name}.norm", "norm", (name,), width))
+        steps.append(Step(f"{name}.shift", "shift", (f"{name}.norm",), width, activation="relu"))
+        return f"{name}.shift"
 
     last = conv("down0.1", "image", widths[0])
     skips = [last]

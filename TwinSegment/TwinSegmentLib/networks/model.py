@@ -28,6 +28,10 @@ ONE_SIDED = ("left", "right", "spleen", "liver", "gallbladder", "stomach", "panc
 BYTES_A_VALUE = 4
 LEAST_WINDOW = 32
 
+MOST_MOVES = 4
+NEAR_MM = 8.0
+"""A field of view whose middle is this near to where it should be is left."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -109,6 +113,8 @@ class Model:
         Share of a window that its neighbour covers too.
     shape : tuple of int, optional
         Size (k, j, i) that the volume is brought to, if it must be one size.
+    centred_on : str
+        Class whose middle the volume of that size is centred on; where the image is centred if none.
     temperature : float
         By which scores are divided, so that probabilities are calibrated.
     overlapping : bool
@@ -126,6 +132,7 @@ class Model:
     window: int | tuple[int, int, int] | None = None
     overlap: float = 0.25
     shape: tuple[int, int, int] | None = None
+    centred_on: str = ""
     temperature: float = 1.0
     overlapping: bool = False
 
@@ -194,12 +201,32 @@ class Model:
         """Whether no class is of one side of the body alone, so that a mirrored image has mirrored classes."""
         return not any(word in ONE_SIDED for one in self.labels for word in one.name.lower().split())
 
+    def field_of_view(self, images: Sequence[Image], engine: Engine | None = None, job: Job | None = None) -> Grid:
+        """The grid of an image; moved, where the model is to be centred on a class, until that class is central."""
+        grid = self.grid(images[0])
+        if not self.centred_on:
+            return grid
+        number = next(n for n, one in enumerate(self.labels) if one.name == self.centred_on)
+        for part in (job or Job()).split(**{f"look_{n + 1}": 1 for n in range(MOST_MOVES)}):
+            found = self.probabilities(images, engine, part, grid=grid)
+            places = np.argwhere(found.array.argmax(-1) == number)
+            if not len(places):
+                break
+            middle = grid.to_ras(np.percentile(places, (1, 99), axis=0).mean(0)[::-1])
+            if np.linalg.norm(middle - grid.centre) < NEAR_MM:
+                break
+            matrix = grid.ijk_to_ras.copy()
+            matrix[:3, 3] += middle - grid.centre
+            grid = Grid(grid.shape, matrix)
+        return grid
+
     def probabilities(
         self,
         images: Sequence[Image],
         engine: Engine | None = None,
         job: Job | None = None,
         *,
+        grid: Grid | None = None,
         brightness: float = 1.0,
         mirrored: bool = False,
     ) -> Probabilities:
@@ -212,6 +239,8 @@ class Model:
         engine : Engine, optional
             The quickest that is installed if none.
         job : Job, optional
+        grid : Grid, optional
+            One of the model's; that of the first image if none.
         brightness : float
             Power to which what is shown is raised.
         mirrored : bool
@@ -225,7 +254,7 @@ class Model:
         ------
         InvalidInput, MissingPackage
         """
-        job, grid = job or Job(), self.grid(images[0])
+        job, grid = job or Job(), grid or self.grid(images[0])
         engine = engine or Engine(self.network, self.weights)
         window = self.window_that_fits(images[0], job)
         values, inside = self.inputs(images, grid)

@@ -75,8 +75,10 @@ def _made(ops, step: Step, results: Mapping, weights: Mapping[str, np.ndarray]):
     if step.operation == "conv":
         pad = [step.dilation * (step.kernel // 2)] * 3
         weight = np.ascontiguousarray(weights[f"{step.name}.weight"], np.float32)
-        bias = np.asarray(weights[f"{step.name}.bias"], np.float32).reshape(1, -1, 1, 1, 1)
-        return ops.add(ops.convolution(x, weight, [1] * 3, pad, pad, [step.dilation] * 3), bias)
+        made = ops.convolution(x, weight, [1] * 3, pad, pad, [step.dilation] * 3)
+        return _shifted(ops, step, made, weights) if step.has_bias else made
+    if step.operation == "shift":
+        return _shifted(ops, step, x, weights)
     if step.operation == "norm":
         return ops.mvn(x, np.array([2, 3, 4]), True, NORM_EPSILON, "INSIDE_SQRT")
     if step.operation == "pool":
@@ -85,6 +87,10 @@ def _made(ops, step: Step, results: Mapping, weights: Mapping[str, np.ndarray]):
         doubled = [2 * n for n in list(x.get_output_shape(0))[2:]]
         return ops.interpolate(x, doubled, "nearest", "sizes", axes=[2, 3, 4])
     return ops.concat([results[name] for name in step.inputs], 1)
+
+
+def _shifted(ops, step: Step, x, weights: Mapping[str, np.ndarray]):
+    return ops.add(x, np.asarray(weights[f"{step.name}.bias"], np.float32).reshape(1, -1, 1, 1, 1))
 
 
 def _activated(ops, step: Step, x):

@@ -24,15 +24,13 @@ class TorchNetwork(nn.Module):
         super().__init__()
         network.check(weights)
         self.network = network
-        self._parameters_of = {
-            step.name: tuple(
-                torch.from_numpy(np.asarray(weights[f"{step.name}.{part}"], np.float32)) for part in _PARTS
-            )
-            for step in network.convolutions
-        }
+        self._weights = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in weights.items()}
 
-    def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._parameters_of[step.name]
+    def weight(self, step: Step) -> torch.Tensor:
+        return self._weights[f"{step.name}.weight"]
+
+    def bias(self, step: Step) -> torch.Tensor | None:
+        return self._weights.get(f"{step.name}.bias")
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Scores (n, classes, k, j, i) of images (n, channels, k, j, i)."""
@@ -49,12 +47,12 @@ class TorchNetwork(nn.Module):
     def _run(self, step: Step, inputs: list[torch.Tensor]) -> torch.Tensor:
         x = inputs[0]
         if step.operation == "conv":
-            weight, bias = self.convolution(step)
-            return functional.conv3d(
-                x, weight, bias, padding=step.dilation * (step.kernel // 2), dilation=step.dilation
-            )
+            pad = step.dilation * (step.kernel // 2)
+            return functional.conv3d(x, self.weight(step), self.bias(step), padding=pad, dilation=step.dilation)
         if step.operation == "norm":
             return functional.instance_norm(x, eps=NORM_EPSILON)
+        if step.operation == "shift":
+            return x + self.bias(step).to(x.dtype)[:, None, None, None]
         if step.operation == "pool":
             return functional.max_pool3d(x, 2)
         if step.operation == "grow":
@@ -73,43 +71,48 @@ class TrainableNetwork(TorchNetwork):
         self.network = network
         generator = torch.Generator().manual_seed(seed)
         self.directions, self.gains, self.biases = (nn.ParameterDict() for _ in range(3))
-        for step in network.convolutions:
-            shape, key = network.weight_shape(step), step.name.replace(".", "_")
-            # The size of a direction does not matter, but a step of the optimiser turns a small one further.
-            first = torch.randn(shape, generator=generator) / float(np.prod(shape[1:])) ** 0.5
-            self.directions[key] = nn.Parameter(first)
-            self.gains[key] = nn.Parameter(torch.ones(step.channels))
-            self.biases[key] = nn.Parameter(torch.zeros(step.channels))
+        for step in network.steps:
+            if step.operation == "conv":
+                shape = network.weight_shape(step)
+                # The size of a direction does not matter, but a step of the optimiser turns a small one further.
+                first = torch.randn(shape, generator=generator) / float(np.prod(shape[1:])) ** 0.5
+                self.directions[_key(step)] = nn.Parameter(first)
+                self.gains[_key(step)] = nn.Parameter(torch.ones(step.channels))
+            if step.has_bias:
+                self.biases[_key(step)] = nn.Parameter(torch.zeros(step.channels))
 
-    def convolution(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
-        key = step.name.replace(".", "_")
-        direction, gain = self.directions[key], self.gains[key][:, None, None, None, None]
+    def weight(self, step: Step) -> torch.Tensor:
+        direction, gain = self.directions[_key(step)], self.gains[_key(step)][:, None, None, None, None]
         length = direction.flatten(1).norm(dim=1)[:, None, None, None, None]
-        return direction * (gain * _gain_at_first(step) / length), self.biases[key]
+        return direction * (gain * _gain_at_first(step) / length)
+
+    def bias(self, step: Step) -> torch.Tensor | None:
+        return self.biases[_key(step)] if step.has_bias else None
 
     @torch.no_grad()
     def adopt(self, weights: Mapping[str, np.ndarray]) -> None:
         """Begin with plain weights."""
         self.network.check(weights)
+        plain = TorchNetwork(self.network, weights)
         for step in self.network.convolutions:
-            key = step.name.replace(".", "_")
-            weight, bias = (torch.from_numpy(np.asarray(weights[f"{step.name}.{part}"], np.float32)) for part in _PARTS)
+            weight = plain.weight(step)
             length = weight.flatten(1).norm(dim=1).clamp(min=1e-8)
-            self.biases[key].copy_(bias)
-            self.directions[key].copy_(weight / length[:, None, None, None, None])
-            self.gains[key].copy_(length / _gain_at_first(step))
+            self.directions[_key(step)].copy_(weight / length[:, None, None, None, None])
+            self.gains[_key(step)].copy_(length / _gain_at_first(step))
+        for step in self.network.steps:
+            if step.has_bias:
+                self.biases[_key(step)].copy_(plain.bias(step))
 
     @torch.no_grad()
     def weights(self) -> dict[str, np.ndarray]:
         """The plain weights of what was learnt."""
-        return {
-            f"{step.name}.{part}": value.numpy().copy()
-            for step in self.network.convolutions
-            for part, value in zip(_PARTS, self.convolution(step))
-        }
+        weights = {f"{step.name}.weight": self.weight(step) for step in self.network.convolutions}
+        biases = {f"{step.name}.bias": self.bias(step) for step in self.network.steps if step.has_bias}
+        return {name: value.numpy().copy() for name, value in (weights | biases).items()}
 
 
-_PARTS = ("weight", "bias")
+def _key(step: Step) -> str:
+    return step.name.replace(".", "_")
 
 
 def _gain_at_first(step: Step) -> float:
