@@ -88,6 +88,8 @@ def test_its_segments_are_carried_to_another_grid_and_reach_the_scene(tmp_path, 
 
 def test_a_program_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     with pytest.raises(MissingPackage, match="pip install TotalSegmentator"):
         SegmentStep(model="totalsegmentator").check()
     assert state_in_words(find_model("totalsegmentator")) == "to install, TotalSegmentator"
