@@ -139,28 +139,31 @@ def segment(
 @app.command()
 def models() -> None:
     """List the models: what each segments, in which images, how large it is and whether it is on this machine."""
+    from TwinSegmentLib.models.apply import state_in_words
     from TwinSegmentLib.models.catalogue import read_catalogue
 
     for entry in read_catalogue().values():
-        missing = sum(file.size for file in entry.missing_files())
-        state = f"to fetch, {missing / 1e6:.1f} MB" if missing else "ready"
-        print(
-            f"{entry.name:28} {' + '.join(entry.modalities):8} {entry.title} [{entry.licence}; {state}] {entry.limits}"
-        )
+        about = f"{entry.title} [{entry.licence}; {state_in_words(entry)}] {entry.limits}"
+        print(f"{entry.name:28} {' + '.join(entry.modalities):8} {about}")
 
 
 @app.command()
 def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin models` lists.")]) -> None:
     """Download a model's files, once, after saying how large they are and where they come from."""
+    from TwinSegmentLib.models.apply import check_ready
     from TwinSegmentLib.models.catalogue import find_model
     from TwinSegmentLib.models.fetch import fetch as fetch_files
+    from TwinSegmentLib.models.fetch import size_in_words
 
     entry = find_model(model)
     missing = entry.missing_files()
     if not missing:
+        check_ready(entry)
         print(f"{entry.name} is ready.")
         return
-    print(f"{sum(file.size for file in missing) / 1e6:.1f} MB from {entry.source} ({entry.licence}) to {entry.folder}")
+    print(f"{size_in_words(missing)} from {entry.source} ({entry.licence}) to {entry.folder}")
+    if any(file.algorithm != "sha256" for file in missing):
+        print("Its checksum is the SHA-1 that its publisher gives, which shows damage, but is no proof of its origin.")
     with job_on_terminal() as job:
         fetch_files(entry, job)
 

@@ -100,10 +100,13 @@ def segment_images(
 
 
 def write_labels(outputs: Outputs, folder: Path) -> None:
-    """The segments as one label map, numbered as they are listed, with a table beside it."""
+    """The segments as one label map, numbered as they are listed, with a table beside it.
+
+    Where segments overlap the smaller one shows: a tumour's core is not hidden by the tumour.
+    """
     segmentation = outputs.segmentation
     labels = np.zeros(segmentation.grid.shape, np.uint8 if len(segmentation.names) < 256 else np.uint16)
-    for number, name in enumerate(segmentation.names, 1):
+    for number, name in sorted(enumerate(segmentation.names, 1), key=lambda one: -segmentation.volume_ml(one[1])):
         labels[segmentation.mask(name)] = number
     _write(Image(labels, segmentation.grid), folder / "anatomy.nii.gz")
     if outputs.uncertainty is not None:

@@ -18,7 +18,7 @@ from TwinApp.segmenting import segment_images
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled
 from TwinCore.itk import to_sitk
 from TwinCore.scene import load, node_to_segmentation
-from TwinSegmentLib import step as step_module
+from TwinSegmentLib.models import apply as apply_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "TwinApp/results_schema.json").read_text("utf-8"))
@@ -29,8 +29,8 @@ GRID = Grid.isotropic((20, 22, 24), 2.0, (-20, -10, 5))
 @pytest.fixture
 def ball(tmp_path, monkeypatch):
     """An image with a bright ball on disk; the model is a threshold."""
-    monkeypatch.setattr(step_module, "load_model", lambda entry: bright_and_dark())
-    monkeypatch.setattr(step_module, "verify", lambda entry: None)
+    monkeypatch.setattr(apply_module, "load_model", lambda entry: bright_and_dark())
+    monkeypatch.setattr(apply_module, "verify", lambda entry: None)
     inside = ((np.indices(GRID.shape) - np.array([10, 11, 12])[:, None, None, None]) ** 2).sum(0) < 36
     path = tmp_path / "ball.nii.gz"
     sitk.WriteImage(to_sitk(Image(inside.astype(np.float32), GRID)), str(path))

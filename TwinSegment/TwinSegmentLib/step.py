@@ -17,10 +17,9 @@ from TwinCore.units import SUV_BODY_WEIGHT
 from .body import body
 from .brain_tissue import brain_tissue
 from .measure import dice, joined, segment_table, with_volumes
-from .models.anatomy import Labelled, label
+from .models.anatomy import Labelled
+from .models.apply import check_ready, label_by
 from .models.catalogue import find_model
-from .models.fetch import verify
-from .models.load import load_model
 from .pet_threshold import check_rule, pet_tumour
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class SegmentStep:
     model_images : sequence of str
         Names of the images that the model takes, in its order.
     looks : int
-        How often the model looks at them; see `models.anatomy.label`.
+        How often the model looks at them; see `models.apply.label_by`.
     """
 
     target: str | None = None
@@ -128,7 +127,7 @@ class SegmentStep:
         if self.target is None and self.model is None:
             raise MissingInput("Nothing to segment was chosen: name a target, or a model.")
         if self.model is not None:
-            verify(find_model(self.model))
+            check_ready(find_model(self.model))
 
     def read(self, twin: Twin) -> Inputs:
         from TwinCore.scene import node_to_transform
@@ -185,10 +184,9 @@ class SegmentStep:
         entry = find_model(self.model)
         if entry.limits:
             job.warn(f"Model {entry.name!r}: {entry.limits}")
-        model = load_model(entry)
         names = self.model_images or list(inputs.fused)[: len(entry.modalities)]
         images = [inputs.fused[name] for name in names]
-        return label(model, images, inputs.grid, looks=self.looks, volume_factors=entry.volume_factors, job=job)
+        return label_by(entry, images, inputs.grid, looks=self.looks, job=job)
 
     def _target_and_tissues(
         self, target: str, masks: dict[str, np.ndarray], inputs: Inputs, job: Job

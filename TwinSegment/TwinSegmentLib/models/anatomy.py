@@ -10,7 +10,7 @@ import numpy as np
 from TwinCore import Grid, Image, InvalidInput, Job, Segmentation, Table
 
 from ..networks.engine import Engine
-from ..networks.model import Model
+from ..networks.model import Label, Model
 from ..networks.probabilities import Probabilities
 
 BRIGHTNESSES = (1.0, 0.8, 1.25, 0.9, 1.12)
@@ -26,13 +26,14 @@ class Labelled:
     segmentation : Segmentation
         Its classes, without the background and those of which there is nothing.
     uncertainty : Image
-        Entropy of the class probabilities, from 0 (certain) to 1 (all classes equally likely).
+        Entropy of the class probabilities, from 0 (certain) to 1 (all classes equally likely, or, where they overlap,
+        each as likely as not); none from a program that gives labels alone.
     volumes : Table
         Of each segment: its volume, and the ends of the 90 % interval, in mL; NaN where the model was never calibrated.
     """
 
     segmentation: Segmentation
-    uncertainty: Image
+    uncertainty: Image | None
     volumes: Table
 
 
@@ -82,10 +83,30 @@ def label(
     with running:
         probabilities = _looked(model, images, looks, running)
     with deciding:
-        labels, entropy = probabilities.onto(grid)
-        segmentation = _segmentation(model, labels, grid)
-        uncertainty = Image(entropy, grid, name=f"{model.name} uncertainty")
-        return Labelled(segmentation, uncertainty, _volumes(model, segmentation, probabilities, volume_factors or {}))
+        return decided(model.name, model.labels, probabilities, grid, volume_factors or {})
+
+
+def decided(
+    name: str, labels: Sequence[Label], probabilities: Probabilities, grid: Grid, factors: Mapping[str, float]
+) -> Labelled:
+    """What follows from a model's probabilities: see `label` for the name, labels and factors of it.
+
+    Raises
+    ------
+    InvalidInput
+        If all is background.
+    """
+    masks, entropy = _masks(probabilities, grid)
+    segmentation = _segments(name, labels, masks, grid)
+    uncertainty = Image(entropy, grid, name=f"{name} uncertainty")
+    numbers = [next(n for n, one in enumerate(labels) if one.name == found) for found in segmentation.names]
+    reach = np.array([factors.get(found, np.nan) for found in segmentation.names]) * probabilities.doubtful_ml[numbers]
+    return Labelled(segmentation, uncertainty, _volumes(name, segmentation, reach))
+
+
+def volumes_without_interval(name: str, segmentation: Segmentation) -> Table:
+    """Volumes by a program that gives labels alone: how far they can be trusted is not known."""
+    return _volumes(name, segmentation, np.full(len(segmentation.names), np.nan))
 
 
 def _looked(model: Model, images: Sequence[Image], looks: int, job: Job) -> Probabilities:
@@ -111,27 +132,31 @@ def _looked(model: Model, images: Sequence[Image], looks: int, job: Job) -> Prob
     return total
 
 
-def _segmentation(model: Model, labels: np.ndarray, grid: Grid) -> Segmentation:
-    counts = np.bincount(labels.ravel(), minlength=len(model.labels))
-    present = [(n, one) for n, one in enumerate(model.labels) if n and counts[n]]
-    if not present:
-        raise InvalidInput(f"Model {model.name!r} finds nothing in the image: it shows something else, or is turned.")
-    codes = {one.name: one.code for _, one in present if one.code}
-    colours = {one.name: one.colour for _, one in present}
-    return Segmentation.from_masks(grid, {one.name: labels == n for n, one in present}, codes, colours)
+def _masks(probabilities: Probabilities, grid: Grid) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """Masks of the classes that there are, by number and without the background, and the entropy."""
+    if probabilities.overlapping:
+        each, entropy = probabilities.masks_onto(grid)
+        return {n: mask for n, mask in enumerate(each) if mask.any()}, entropy
+    labels, entropy = probabilities.onto(grid)
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    return {int(n): labels == n for n in present if n}, entropy
 
 
-def _volumes(
-    model: Model, segmentation: Segmentation, probabilities: Probabilities, factors: Mapping[str, float]
-) -> Table:
-    """Volumes; the interval is the doubtful volume times the class's factor to either side."""
-    names = segmentation.names
-    numbers = [next(n for n, one in enumerate(model.labels) if one.name == name) for name in names]
-    reach = np.array([factors.get(name, np.nan) for name in names]) * probabilities.doubtful_ml[numbers]
-    volume = np.array([segmentation.volume_ml(name) for name in names])
+def _segments(name: str, labels: Sequence[Label], masks: Mapping[int, np.ndarray], grid: Grid) -> Segmentation:
+    """Segments of the classes that a model found."""
+    if not masks:
+        raise InvalidInput(f"Model {name!r} finds nothing in the image: it shows something else, or is turned.")
+    codes = {labels[n].name: code for n in masks if (code := labels[n].code)}
+    colours = {labels[n].name: labels[n].colour for n in masks}
+    return Segmentation.from_masks(grid, {labels[n].name: mask for n, mask in masks.items()}, codes, colours)
+
+
+def _volumes(name: str, segmentation: Segmentation, reach_ml: np.ndarray) -> Table:
+    """Ends of the volumes' intervals, which reach that far to either side: the doubtful volume times a factor."""
+    volume = np.array([segmentation.volume_ml(one) for one in segmentation.names])
     columns: dict[str, list] = {
-        "segment": names,
-        "volume, low": list(map(float, np.maximum(volume - reach, 0))),
-        "volume, high": list(map(float, volume + reach)),
+        "segment": segmentation.names,
+        "volume, low": list(map(float, np.maximum(volume - reach_ml, 0))),
+        "volume, high": list(map(float, volume + reach_ml)),
     }
-    return Table(f"{model.name} volumes", columns, {name: "mL" for name in columns if name != "segment"})
+    return Table(f"{name} volumes", columns, {column: "mL" for column in columns if column != "segment"})

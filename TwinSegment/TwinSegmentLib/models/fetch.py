@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +14,9 @@ from TwinCore import InvalidInput, Job, MissingInput
 from .catalogue import Entry, ModelFile
 
 PIECE = 1 << 18
+LARGEST = 4_000_000_000
+"""Bytes of a file whose size is not known beforehand."""
+
 PATIENCE_S = 30.0
 
 Open = Callable[[str], IO[bytes]]
@@ -40,7 +43,7 @@ def fetch(entry: Entry, job: Job | None = None, open_url: Open | None = None) ->
     job, open_url = job or Job(), open_url or _open
     missing = entry.missing_files()
     entry.folder.mkdir(parents=True, exist_ok=True)
-    total, done = max(sum(file.size for file in missing), 1), 0
+    total, done = max(sum(file.size or 0 for file in missing), 1), 0
     for file in missing:
         partial = entry.folder / f"{file.name}.part"
         try:
@@ -48,10 +51,10 @@ def fetch(entry: Entry, job: Job | None = None, open_url: Open | None = None) ->
                 received = 0
                 while piece := source.read(PIECE):
                     received += len(piece)
-                    if received > file.size:
+                    if received > (file.size or LARGEST):
                         break
                     target.write(piece)
-                    job.report((done + received) / total, f"fetching {file.name}")
+                    job.report((done + received) / total if file.size else 0.5, f"fetching {file.name}")
             _check(file, partial)
             partial.replace(entry.folder / file.name)
         except (urllib.error.URLError, OSError) as error:
@@ -60,7 +63,7 @@ def fetch(entry: Entry, job: Job | None = None, open_url: Open | None = None) ->
             ) from error
         finally:
             partial.unlink(missing_ok=True)
-        done += file.size
+        done += file.size or 0
 
 
 def verify(entry: Entry) -> None:
@@ -69,18 +72,27 @@ def verify(entry: Entry) -> None:
     if missing:
         raise MissingInput(
             f"Model {entry.name!r} has not been fetched: {', '.join(file.name for file in missing)} "
-            f"({sum(file.size for file in missing) / 1e6:.1f} MB) would go to {entry.folder}."
+            f"({size_in_words(missing)}) would go to {entry.folder}."
         )
     for file in entry.files:
         _check(file, entry.folder / file.name)
 
 
+def size_in_words(files: Sequence[ModelFile]) -> str:
+    """What there is to fetch, in MB, as far as it is known."""
+    known = sum(file.size or 0 for file in files) / 1e6
+    return f"{known:.1f} MB" if all(file.size for file in files) else "of unknown size"
+
+
 def _check(file: ModelFile, path: Path) -> None:
-    data = path.read_bytes()
-    if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+    size, checksum = path.stat().st_size, hashlib.new(file.algorithm)
+    with open(path, "rb") as stream:
+        while piece := stream.read(PIECE):
+            checksum.update(piece)
+    if size != (file.size or size) or checksum.hexdigest() != file.checksum:
         raise InvalidInput(
             f"{file.name} from {file.url} is not the file of the catalogue: "
-            f"{len(data)} bytes with another checksum, where {file.size} were expected."
+            f"{size} bytes with another checksum, where {file.size or 'some'} were expected."
         )
 
 

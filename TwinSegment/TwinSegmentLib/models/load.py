@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from TwinCore import InvalidInput
 
 from ..networks.graph import Network, unet
 from ..networks.meshnet import read_meshnet
 from ..networks.model import Model, Shown
+from ..networks.onnx_network import OnnxNetwork
 from ..networks.weights import load_weights
 from .catalogue import Entry
 from .fetch import verify
+from .monai_bundle import read_bundle
 
+ONNX = "model.onnx"
 WEIGHTS = "weights.safetensors"
 """What training writes, and what an entry of kind "own" has in its folder."""
 
@@ -28,8 +34,14 @@ def load_model(entry: Entry) -> Model:
     """
     settings = entry.settings
     verify(entry)
+    if entry.kind == "monai":
+        return _bundle(entry)
+    network: Network | OnnxNetwork
+    weights: Mapping[str, Any] = {}
     if entry.kind == "own":
         network, weights = _own(entry)
+    elif entry.kind == "onnx":
+        network = OnnxNetwork.read(entry.folder / ONNX, int(settings.get("multiple", 1)))
     else:
         network, weights = read_meshnet(entry.folder / "model.json")
     shape = settings.get("shape")
@@ -42,10 +54,31 @@ def load_model(entry: Entry) -> Model:
         axes=settings["axes"],
         shown={modality: _shown(how) for modality, how in settings["shown"].items()},
         modalities=entry.modalities,
-        window=settings.get("window"),
+        window=network.size if isinstance(network, OnnxNetwork) and network.size else settings.get("window"),
+        overlap=float(settings.get("overlap", 0.25)),
         shape=tuple(shape) if shape else None,
         centred_on=settings.get("centred_on", ""),
         temperature=float(settings.get("temperature", 1.0)),
+        overlapping=bool(settings.get("overlapping", False)),
+    )
+
+
+def _bundle(entry: Entry) -> Model:
+    """A MONAI bundle, which says itself how images are shown to it, with the catalogue's labels."""
+    file = entry.folder / entry.files[0].name if entry.files else entry.folder
+    model = read_bundle(file, entry.settings.get("given"))
+    if len(model.labels) != len(entry.labels) or len(model.modalities) != len(entry.modalities):
+        raise InvalidInput(
+            f"Model {entry.name!r} is not that of the catalogue: it has {len(model.labels)} classes and "
+            f"{len(model.modalities)} images, and {len(entry.labels)} and {len(entry.modalities)} are expected."
+        )
+    return replace(
+        model,
+        name=entry.name,
+        labels=entry.labels,
+        modalities=entry.modalities,
+        axes=entry.settings.get("axes", model.axes),
+        spacing_mm=entry.settings.get("spacing_mm", model.spacing_mm),
     )
 
 

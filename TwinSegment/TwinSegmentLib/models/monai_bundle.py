@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,13 @@ from TwinCore import InvalidInput, MissingPackage
 
 from ..networks.model import Label, Model, Shown
 from ..networks.module_network import ModuleNetwork
+from ..networks.program_file import INSTEAD, program_in
 
 NETWORKS = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "SwinUNETR", "UNETR", "VNet")
+NEEDS_EINOPS = ("SwinUNETR", "UNETR")
+DROPPED = (("SwinUNETR", "img_size"),)
+"""Arguments that MONAI has done away with, since they change nothing."""
+
 IGNORED = (
     "LoadImage",
     "EnsureChannelFirst",
@@ -32,18 +39,25 @@ IGNORED = (
 )
 """Transforms without which an image is shown the same here: reading, types, and cutting to what is not background."""
 
+AS_IT_IS = Shown("window", 0.0, 1.0, None)
+BY_CHANNEL = ("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRangePercentiles")
+LARGEST_MULTIPLE = 32
+"""No network here halves its input more than five times."""
+
 PALETTE_STEP = 0.618034
 LARGEST_CONFIG, LARGEST_WEIGHTS = 5_000_000, 4_000_000_000
 DEEPEST = 20
 
 
-def read_bundle(path: str | Path) -> Model:
+def read_bundle(path: str | Path, given: Mapping[str, Any] | None = None) -> Model:
     """A model from a bundle's folder or zip file.
 
     Parameters
     ----------
     path : path
         With `configs/inference.json`, `configs/metadata.json` and `models/model.pt`.
+    given : mapping, optional
+        Values of the configuration in place of its own, by name: where it has an expression.
 
     Raises
     ------
@@ -56,19 +70,20 @@ def read_bundle(path: str | Path) -> Model:
     path = Path(path)
     files = _Files(path)
     try:
-        config = _Config(json.loads(files.read("configs/inference.json", LARGEST_CONFIG)))
+        config = _Config({**json.loads(files.read("configs/inference.json", LARGEST_CONFIG)), **(given or {})})
         metadata = json.loads(files.read("configs/metadata.json", LARGEST_CONFIG))
         network_name, arguments = config.network()
-        looks = config.looks()
         window, overlap = config.inferer()
-        labels = _labels(metadata)
+        overlapping = config.overlapping()
+        labels = _labels(metadata, overlapping)
         channels = int(metadata["network_data_format"]["inputs"]["image"]["num_channels"])
+        looks = config.looks(channels)
         modality = _modality(metadata)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"Bundle {path.name!r} cannot be read: {error}.") from error
     module = _module(network_name, arguments, path.name)
     _load_weights(files, module, path.name)
-    network = ModuleNetwork(module, channels, len(labels))
+    network = ModuleNetwork(module, channels, len(labels), math.gcd(LARGEST_MULTIPLE, *(window or ())))
     return Model(
         path.stem,
         network,
@@ -76,10 +91,11 @@ def read_bundle(path: str | Path) -> Model:
         labels,
         spacing_mm=looks.spacing_mm,
         axes=looks.axes,
-        shown={"": looks.shown},
+        shown={"": looks.shown or AS_IT_IS},
         modalities=(modality,) * channels,
         window=window,
         overlap=overlap,
+        overlapping=overlapping,
     )
 
 
@@ -89,7 +105,7 @@ class _Looks:
 
     axes: str = "SAR"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    shown: Shown = field(default_factory=lambda: Shown("window", 0.0, 1.0, None))
+    shown: Shown | None = None
 
 
 class _Files:
@@ -136,19 +152,31 @@ class _Config:
         name = _class(part.pop("_target_"), NETWORKS, "network")
         return name, part
 
-    def inferer(self) -> tuple[int | None, float]:
-        """Edge of the windows, and their overlap; none where the whole volume is seen at once."""
-        part = self._plain(self._content.get("inferer", {"_target_": "SimpleInferer"}))
+    def inferer(self) -> tuple[tuple[int, int, int] | None, float]:
+        """Size of the windows, and their overlap; none where the whole volume is seen at once."""
+        raw = self._content.get("inferer", {"_target_": "SimpleInferer"})
+        part = self._plain({key: raw[key] for key in ("_target_", "roi_size", "overlap") if key in raw})
         name = _class(part.pop("_target_"), ("SlidingWindowInferer", "SimpleInferer"), "inferer")
         if name == "SimpleInferer":
             return None, 0.0
         size = part["roi_size"]
-        edges = {int(n) for n in (size if isinstance(size, list) else [size])}
-        if len(edges) != 1:
-            raise ValueError(f"its windows are no cubes: {size}")
-        return edges.pop(), float(part.get("overlap", 0.25))
+        k, j, i = (int(n) for n in (size if isinstance(size, list) else 3 * [size]))
+        if min(k, j, i) < 1:
+            raise ValueError(f"its windows have a size of {size}")
+        return (k, j, i), float(part.get("overlap", 0.25))
 
-    def looks(self) -> _Looks:
+    def overlapping(self) -> bool:
+        """Whether each class has a probability of its own, by a sigmoid, and is taken where it is above a half."""
+        sigmoid = False
+        for raw in self._content.get("postprocessing", {}).get("transforms", []):
+            name = str(raw["_target_"]).rsplit(".", 1)[-1].removesuffix("d").removesuffix("D")
+            sigmoid |= name == "Activations" and raw.get("sigmoid") is True
+            if sigmoid and name == "AsDiscrete" and raw.get("threshold", 0.5) != 0.5:
+                raise ValueError(f"its classes begin at a probability of {raw['threshold']}, not of 0.5")
+        return sigmoid
+
+    def looks(self, channels: int) -> _Looks:
+        """How the images are shown; what one transform makes, the next takes up."""
         found = _Looks()
         transforms = self._content["preprocessing"]["transforms"]
         for raw in transforms:
@@ -159,7 +187,12 @@ class _Config:
             part = self._plain({key: value for key, value in raw.items() if key in _NEEDED.get(base, ())})
             if base not in _NEEDED:
                 raise ValueError(f"the transform {name!r} is not known here")
+            if base in BY_CHANNEL and channels > 1 and not part.get("channel_wise"):
+                raise ValueError(f"the transform {name!r} takes its {channels} channels together")
+            before = found.shown
             _NEEDED_BY[base](found, part)
+            if found.shown is not before and found.shown is not None:
+                found.shown = replace(found.shown, first=before)
         return found
 
     def _plain(self, value: Any, depth: int = 0) -> Any:
@@ -173,7 +206,7 @@ class _Config:
         if isinstance(value, list):
             return [self._plain(item, depth + 1) for item in value]
         if isinstance(value, str) and value.startswith("$"):
-            raise ValueError(f"the expression {value[:80]!r} would have to be executed")
+            raise ValueError(f"the expression {value[:80]!r} would have to be executed; give its value in its place")
         if isinstance(value, str) and value.startswith("@"):
             return self._plain(self._referred(value[1:]), depth + 1)
         return value
@@ -216,9 +249,8 @@ def _scale_percentiles(found: _Looks, part: Mapping[str, Any]) -> None:
 
 
 def _scale(found: _Looks, part: Mapping[str, Any]) -> None:
-    if (part.get("minv", 0.0), part.get("maxv", 1.0)) != (0.0, 1.0):
-        raise ValueError("brightness is not scaled to the range from 0 to 1")
-    found.shown = Shown("percentiles", 0.0, 100.0, None)
+    ends = (float(part.get("minv", 0.0)), float(part.get("maxv", 1.0)))
+    found.shown = Shown("percentiles", 0.0, 100.0, None, ends)
 
 
 def _normalise(found: _Looks, part: Mapping[str, Any]) -> None:
@@ -237,8 +269,8 @@ _NEEDED: Mapping[str, Sequence[str]] = {
     "Orientation": ("axcodes",),
     "Spacing": ("pixdim",),
     "ScaleIntensityRange": ("a_min", "a_max", "b_min", "b_max", "clip"),
-    "ScaleIntensityRangePercentiles": ("lower", "upper", "b_min", "b_max", "clip"),
-    "ScaleIntensity": ("minv", "maxv"),
+    "ScaleIntensityRangePercentiles": ("lower", "upper", "b_min", "b_max", "clip", "channel_wise"),
+    "ScaleIntensity": ("minv", "maxv", "channel_wise"),
     "NormalizeIntensity": ("nonzero", "channel_wise"),
 }
 _NEEDED_BY: Mapping[str, Callable[[_Looks, Mapping[str, Any]], None]] = {
@@ -251,9 +283,11 @@ _NEEDED_BY: Mapping[str, Callable[[_Looks, Mapping[str, Any]], None]] = {
 }
 
 
-def _labels(metadata: Mapping[str, Any]) -> list[Label]:
+def _labels(metadata: Mapping[str, Any], overlapping: bool) -> list[Label]:
     channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    names = [str(channels[str(number)]) for number in range(len(channels))]
+    names = [str(channels[str(number)]).replace("_", " ") for number in range(len(channels))]
+    if overlapping:
+        return [Label(name, _colour(n)) for n, name in enumerate(names)]
     if names[0].strip().lower() != "background":
         raise ValueError("its classes overlap, or have no background: one label a voxel cannot be given")
     return [Label("background", (0.0, 0.0, 0.0))] + [Label(name, _colour(n)) for n, name in enumerate(names[1:])]
@@ -276,6 +310,9 @@ def _module(name: str, arguments: Mapping[str, Any], bundle: str):
         import monai.networks.nets as nets
     except ImportError as error:
         raise MissingPackage("monai", "A MONAI bundle", "pip install 'digitaltwin[ai]'") from error
+    if name in NEEDS_EINOPS and find_spec("einops") is None:
+        raise MissingPackage("einops", f"A {name}", "pip install einops")
+    arguments = {key: value for key, value in arguments.items() if (name, key) not in DROPPED}
     try:
         return getattr(nets, name)(**arguments)
     except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
@@ -289,6 +326,9 @@ def _load_weights(files: _Files, module, bundle: str) -> None:
     import torch
 
     data = files.read("models/model.pt", LARGEST_WEIGHTS)
+    program = program_in(io.BytesIO(data))
+    if program:
+        raise InvalidInput(f"Bundle {bundle!r}: its model.pt, {program}, {INSTEAD}.")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         for key in ("state_dict", "model"):

@@ -11,6 +11,7 @@ from TwinCore import InvalidInput, MissingPackage
 from . import openvino_engine
 from .graph import Network
 from .module_network import ModuleNetwork
+from .onnx_network import OnnxNetwork
 
 ENGINES = ("OpenVINO", "torch")
 
@@ -23,7 +24,8 @@ class Engine:
 
     Parameters
     ----------
-    network : Network or ModuleNetwork
+    network : Network, ModuleNetwork or OnnxNetwork
+        The last in OpenVINO alone.
     weights : mapping of str to array
     name : {"OpenVINO", "torch"}, optional
         The first that is installed, if none is named.
@@ -36,7 +38,12 @@ class Engine:
         If the weights do not belong to the network.
     """
 
-    def __init__(self, network: Network | ModuleNetwork, weights: Mapping[str, np.ndarray], name: str | None = None):
+    def __init__(
+        self,
+        network: Network | ModuleNetwork | OnnxNetwork,
+        weights: Mapping[str, np.ndarray],
+        name: str | None = None,
+    ):
         network.check(weights)
         self.network, self.weights = network, weights
         self.name = name or ("OpenVINO" if openvino_engine.available() else "torch")
@@ -57,6 +64,8 @@ class Engine:
         return self._made[shape](image)
 
     def _make(self, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+        if isinstance(self.network, OnnxNetwork):
+            return self.network.compiled(shape)
         if isinstance(self.network, ModuleNetwork):
             from .torch_module import compiled_module, run_module
 

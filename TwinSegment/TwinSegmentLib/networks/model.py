@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,12 +14,16 @@ from TwinCore.guard import available_memory, check_memory
 from .engine import Engine
 from .graph import Network
 from .module_network import ModuleNetwork
-from .probabilities import Probabilities, softmax
+from .onnx_network import OnnxNetwork
+from .probabilities import Probabilities, sigmoid, softmax
 from .windows import windowed
 
 AIR = {"CT": -1000.0}
 BODY_SHARE = 0.05
 """What is above the least brightness by this share of its range counts as body: windows without any are skipped."""
+
+ONE_SIDED = ("left", "right", "spleen", "liver", "gallbladder", "stomach", "pancreas", "colon", "heart", "aorta")
+"""Words in the name of what is on one side of the body, or is not the same in a mirror."""
 
 BYTES_A_VALUE = 4
 LEAST_WINDOW = 32
@@ -41,6 +46,8 @@ class Label:
 class Shown:
     """How brightness is shown to a network: `low` becomes 0 and `high` 1, clipped to `clip` if given.
 
+    Where `ends` are given they stand in place of 0 and 1, after clipping.
+
     Parameters
     ----------
     kind : {"percentiles", "window", "z-score", "z-score of signal"}
@@ -48,16 +55,23 @@ class Shown:
         the signal looks at what is not 0 alone.
     low, high : float
     clip : pair of float, optional
+    ends : pair of float
+    first : Shown, optional
+        How it is shown before that.
     """
 
     kind: str = "percentiles"
     low: float = 0.5
     high: float = 99.5
     clip: tuple[float, float] | None = (0.0, 1.5)
+    ends: tuple[float, float] = (0.0, 1.0)
+    first: Shown | None = None
 
     def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
         """Brightness as the network takes it, float32; `InvalidInput` if the image is constant."""
         values = np.asarray(values, np.float32)
+        if self.first is not None:
+            values = self.first(values, name)
         if self.kind.startswith("z-score"):
             some = values[values != 0] if self.kind == "z-score of signal" and values.any() else values
             low, scale = float(some.mean()), float(some.std())
@@ -70,7 +84,8 @@ class Shown:
         values = (values - np.float32(low)) * np.float32(1 / scale)
         if self.kind == "z-score of signal":
             values *= signal
-        return values if self.clip is None else np.clip(values, *self.clip)
+        values = values if self.clip is None else np.clip(values, *self.clip)
+        return values if self.ends == (0.0, 1.0) else values * np.float32(np.ptp(self.ends)) + np.float32(self.ends[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +95,10 @@ class Model:
     Parameters
     ----------
     name : str
-    network : Network or ModuleNetwork
+    network : Network, ModuleNetwork or OnnxNetwork
     weights : mapping of str to array
     labels : sequence of Label
-        One a class, background first.
+        One a class, background first; there is no background where classes overlap.
     spacing_mm : float or three floats
         Along i, j, k of its input.
     axes : str
@@ -92,8 +107,8 @@ class Model:
         By modality; "" for all others.
     modalities : sequence of str
         Of its channels; each may be several, separated by "/".
-    window : int, optional
-        Edge of its windows, in voxels; the whole volume at once if none.
+    window : int or three ints, optional
+        Size of its windows along k, j, i, in voxels; the whole volume at once if none.
     overlap : float
         Share of a window that its neighbour covers too.
     shape : tuple of int, optional
@@ -102,21 +117,24 @@ class Model:
         Class whose middle the volume of that size is centred on; where the image is centred if none.
     temperature : float
         By which scores are divided, so that probabilities are calibrated.
+    overlapping : bool
+        Whether a voxel may be of several classes, each with a probability of its own, such as a tumour and its core.
     """
 
     name: str
-    network: Network | ModuleNetwork
+    network: Network | ModuleNetwork | OnnxNetwork
     weights: Mapping[str, np.ndarray]
     labels: Sequence[Label]
     spacing_mm: float | tuple[float, float, float] = 1.0
     axes: str = "RAS"
     shown: Mapping[str, Shown] = field(default_factory=lambda: {"": Shown()})
     modalities: Sequence[str] = ("MR/CT",)
-    window: int | None = None
+    window: int | tuple[int, int, int] | None = None
     overlap: float = 0.25
     shape: tuple[int, int, int] | None = None
     centred_on: str = ""
     temperature: float = 1.0
+    overlapping: bool = False
 
     def __post_init__(self):
         if len(self.labels) != self.network.classes:
@@ -129,34 +147,34 @@ class Model:
         grid = image.grid.upright(self.spacing_mm, self.axes)
         if self.shape is not None:
             return _resized(grid, self.shape)
-        least = self.window or 0
-        multiple = self.network.multiple
-        return _resized(grid, tuple(max(-(-n // multiple) * multiple, least) for n in grid.shape))
+        least, multiple = _edges(self.window) or (0, 0, 0), self.network.multiple
+        return _resized(grid, tuple(max(-(-n // multiple) * multiple, edge) for n, edge in zip(grid.shape, least)))
 
-    def memory_gb(self, image: Image, window: int | None = None) -> float:
+    def memory_gb(self, image: Image, window: int | tuple[int, int, int] | None = None) -> float:
         """About how much memory a run takes: scores, and the widest results of the network within a window."""
-        grid, window = self.grid(image), window or self.window
-        size = grid.size if window is None else min(window**3, grid.size)
+        grid, edges = self.grid(image), _edges(window or self.window)
+        size = grid.size if edges is None else min(math.prod(edges), grid.size)
         return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * self.network.values_a_voxel) / 1e9
 
-    def window_that_fits(self, image: Image, job: Job) -> int | None:
+    def window_that_fits(self, image: Image, job: Job) -> tuple[int, int, int] | None:
         """The model's window, or half of it and so on until the memory suffices, which is said aloud.
 
         Raises
         ------
         InvalidInput
-            If not even small windows fit.
+            If not even small windows fit, or the network takes but one size.
         """
-        available, window = available_memory(), self.window
+        available, window, multiple = available_memory(), _edges(self.window), self.network.multiple
+        fixed = isinstance(self.network, OnnxNetwork) and self.network.size is not None
         while available is not None and self.memory_gb(image, window) * 1e9 > available:
-            smaller = (window or max(self.grid(image).shape)) // 2
-            smaller -= smaller % self.network.multiple
-            if smaller < max(LEAST_WINDOW, self.network.multiple):
+            k, j, i = (n // 2 // multiple * multiple for n in window or 3 * (max(self.grid(image).shape),))
+            if fixed or max(k, j, i) < max(LEAST_WINDOW, multiple):
                 check_memory(self.memory_gb(image, window) * 1e9, f"Model {self.name!r} on {image.name!r}")
-            window = smaller
-        if window != self.window:
+            window = (max(k, multiple), max(j, multiple), max(i, multiple))
+        if window != _edges(self.window):
             job.warn(
-                f"Memory is short: model {self.name!r} looked at windows of {window} voxels, which may change labels."
+                f"Memory is short: model {self.name!r} looked at windows of {' x '.join(map(str, window or ()))} "
+                "voxels, which may change labels."
             )
         return window
 
@@ -168,18 +186,9 @@ class Model:
         InvalidInput
             If there are too few or too many, one is of a modality that the model does not know, or constant.
         """
-        if len(images) != len(self.modalities):
-            raise InvalidInput(
-                f"Model {self.name!r} takes {len(self.modalities)} images ({', '.join(self.modalities)}), "
-                f"not {len(images)}."
-            )
+        check_channels(self.name, images, self.modalities)
         channels, inside = [], np.zeros(grid.shape, bool)
-        for image, wanted in zip(images, self.modalities):
-            if image.modality not in wanted.split("/"):
-                raise InvalidInput(
-                    f"Model {self.name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
-                    f"{image.modality or 'of no modality'}."
-                )
+        for image in images:
             shown = self.shown.get(image.modality, self.shown.get("", Shown()))
             on_grid = resample(image, grid, fill=AIR.get(image.modality, float(image.array.min())))
             channels.append(shown(on_grid.array, image.name))
@@ -190,7 +199,7 @@ class Model:
     @property
     def is_symmetric(self) -> bool:
         """Whether no class is of one side of the body alone, so that a mirrored image has mirrored classes."""
-        return not any(side in one.name.lower().split() for one in self.labels for side in ("left", "right"))
+        return not any(word in ONE_SIDED for one in self.labels for word in one.name.lower().split())
 
     def field_of_view(self, images: Sequence[Image], engine: Engine | None = None, job: Job | None = None) -> Grid:
         """The grid of an image; moved, where the model is to be centred on a class, until that class is central."""
@@ -254,10 +263,29 @@ class Model:
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
             values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
-        size = grid.shape if window is None else tuple(min(window, n) for n in grid.shape)
-        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job)
-        softmax(scores, self.temperature)
-        return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid)
+        size = grid.shape if window is None else tuple(min(edge, n) for edge, n in zip(window, grid.shape))
+        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job, self.overlapping)
+        (sigmoid if self.overlapping else softmax)(scores, self.temperature)
+        return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid, self.overlapping)
+
+
+def check_channels(name: str, images: Sequence[Image], modalities: Sequence[str]) -> None:
+    """Raise `InvalidInput` if there are more or fewer images than a model takes, or one is of another modality."""
+    if len(images) != len(modalities):
+        raise InvalidInput(
+            f"Model {name!r} takes {len(modalities)} images ({', '.join(modalities)}), not {len(images)}."
+        )
+    for image, wanted in zip(images, modalities):
+        if image.modality not in wanted.split("/"):
+            raise InvalidInput(
+                f"Model {name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
+                f"{image.modality or 'of no modality'}."
+            )
+
+
+def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    """A window's size along k, j, i."""
+    return (window, window, window) if isinstance(window, int) else window
 
 
 def _resized(grid: Grid, shape: Sequence[int]) -> Grid:

@@ -14,7 +14,9 @@ Run = Callable[[np.ndarray], np.ndarray]
 """From a window (channels, k, j, i) to scores (classes, k, j, i)."""
 
 CERTAIN = 100.0
-"""Score of the background where nothing was looked at: no other class is left a share."""
+"""Score of the background where nothing was looked at: no other class is left a share.
+
+Of classes that overlap, which have no background, each has its negative."""
 
 EDGE_SIGMA = 0.125
 """Width of a window's Gaussian weight, as a share of the window: its middle counts most."""
@@ -60,11 +62,12 @@ def windowed(
     overlap: float = 0.25,
     inside: np.ndarray | None = None,
     job: Job | None = None,
+    overlapping: bool = False,
 ) -> np.ndarray:
     """Scores (k, j, i, classes), float32, of an image (channels, k, j, i).
 
     Where windows overlap their weighted mean counts. Voxels that no window reached are certainly of the first class,
-    the background.
+    the background, or of no class where classes overlap.
 
     Parameters
     ----------
@@ -78,6 +81,8 @@ def windowed(
     inside : bool array, shape (k, j, i), optional
         What matters: windows without any of it are skipped.
     job : Job, optional
+    overlapping : bool
+        Whether classes overlap, and none is the background.
     """
     job, shape = job or Job(), image.shape[1:]
     scores = np.zeros((*shape, classes), np.float32)
@@ -86,7 +91,10 @@ def windowed(
     for start in job.each(window_starts(shape, size, overlap, inside), "windows"):
         box = tuple(slice(a, a + n) for a, n in zip(start, size))
         _add(scores, weights, run(image[(slice(None), *box)]), weight, np.array(start))
-    _divide(scores, weights)
+    elsewhere = np.full(classes, -CERTAIN if overlapping else 0.0, np.float32)
+    if not overlapping:
+        elsewhere[0] = CERTAIN
+    _divide(scores, weights, elsewhere)
     return scores
 
 
@@ -104,7 +112,7 @@ def _add(scores, weights, window, weight, start):
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _divide(scores, weights):
+def _divide(scores, weights, elsewhere):
     depth, height, width, classes = scores.shape
     for k in prange(depth):
         for j in range(height):
@@ -114,4 +122,4 @@ def _divide(scores, weights):
                     for c in range(classes):
                         scores[k, j, i, c] /= weight
                 else:
-                    scores[k, j, i, 0] = CERTAIN
+                    scores[k, j, i] = elsewhere
