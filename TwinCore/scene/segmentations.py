@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..grid import Grid
-from ..segmentation import Segment, Segmentation
+from ..segmentation import UNCODED, Segment, Segmentation
 from .attributes import note_read, to_array, to_vtk, world_matrix
 from .boot import mrml
 from .volumes import describe, storable
@@ -20,8 +20,6 @@ LABELMAP = "Binary labelmap"
 TERMINOLOGY = "Segmentation category and type - DICOM master list"
 # Category of a type that Slicer's terminologies do not list.
 ANATOMICAL_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
-# What MRML says of every segment that nobody has coded.
-UNCODED = ("SCT", "85756007", "Tissue")
 
 
 def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segmentation") -> vtkMRMLSegmentationNode:
