@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from TwinCore import Grid, Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table, centroid
 from TwinCore.segmentation import carry_mask
+from TwinCore.surface import Surface, surfaces_of
 from TwinCore.transform import Transform
 from TwinCore.units import SUV_BODY_WEIGHT
 
@@ -52,12 +53,13 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """The anatomy, its measures, the numbers to report, and how sure a model was of its labels."""
+    """The anatomy, its measures, the numbers to report, how sure a model was of its labels, and their surfaces."""
 
     segmentation: Segmentation
     table: Table
     results: Mapping[str, Quantity]
     uncertainty: Image | None = None
+    surfaces: Mapping[str, Surface] = field(default_factory=dict)
 
 
 @dataclass
@@ -165,14 +167,15 @@ class SegmentStep:
             segmentation = Segmentation.from_masks(inputs.grid, masks, colours=TISSUE_COLOURS)
             if labelled is not None:
                 segmentation = joined(segmentation, labelled.segmentation)
-            table = segment_table(segmentation, list(inputs.fused.values()))
+            surfaces = surfaces_of(segmentation, measure)
+            table = segment_table(segmentation, list(inputs.fused.values()), surfaces)
             if labelled is not None:
                 table = with_volumes(table, labelled.volumes)
             uncertainty = labelled.uncertainty if labelled else None
-            return Outputs(segmentation, table, self._results(segmentation, inputs), uncertainty)
+            return Outputs(segmentation, table, self._results(segmentation, inputs), uncertainty, surfaces)
 
     def write(self, run: Run, outputs: Outputs) -> None:
-        run.add_segmentation(outputs.segmentation, "Anatomy")
+        run.add_segmentation(outputs.segmentation, "Anatomy", outputs.surfaces)
         if outputs.uncertainty is not None:
             run.add_image(outputs.uncertainty, "uncertainty")
         run.add_table(outputs.table)
