@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, models, fetch, train."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train."""
 
 from __future__ import annotations
 
@@ -134,6 +134,42 @@ def segment(
         results = segment_images(images, out, model, modalities=modality or (), patient=patient, looks=looks, job=job)
     _tell(results, job.warnings)
     print(f"The labels are {out / 'anatomy.nii.gz'}; a picture is {out / 'anatomy.png'}")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="twin.mrb, or a label map with its table beside it (.csv).")],
+    kinds: Annotated[
+        list[str], typer.Option("--as", help="seg, rtstruct (DICOM), stl, obj, vtk or vtp (surfaces); repeat it.")
+    ],
+    out: Annotated[Path | None, OUT] = None,
+    table: Annotated[Path | None, typer.Option(help="Names, colours and codes of the labels (.csv).")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="DICOM folder of the images that the segments lie on: same patient and study.")
+    ] = None,
+    series: Annotated[str | None, typer.Option(help="Series Instance UID, where that folder holds several.")] = None,
+    patient: Annotated[str, typer.Option(help="Name in DICOM files without such images; the twin's if none.")] = "",
+    segment: Annotated[list[str] | None, typer.Option(help="Only this segment; repeat it.")] = None,
+) -> None:
+    """Write segments for other programs: DICOM SEG and RTSTRUCT, and smooth surfaces."""
+    from .exporting import export as export_segments
+
+    out = out or Path("output") / f"{source.name.split('.')[0]}_export"
+    with job_on_terminal() as job:
+        written = export_segments(
+            source,
+            out,
+            kinds,
+            table=table,
+            images=images,
+            series_uid=series,
+            patient=patient,
+            segments=segment or (),
+            job=job,
+        )
+    for warning in job.warnings:
+        print(f"Note: {warning}")
+    print(f"{len(written['files'])} files are in {out}; {out / 'export.json'} says what they hold.")
 
 
 @app.command()

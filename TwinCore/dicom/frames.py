@@ -31,7 +31,7 @@ GROUPS = (
     "ImageDataTypeSequence",
     "SegmentIdentificationSequence",
 )
-_SAME_PLACE_MM = 0.01
+_SAME_PLACE = 0.05  # of a voxel, by which rounded positions may be off
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
@@ -151,5 +151,5 @@ def plane_at(grid: Grid, position_lps) -> int | None:
     ras = LPS_FROM_RAS[:3, :3] @ np.array(position_lps, float)
     ijk = grid.to_ijk(ras)
     plane = round(float(ijk[2]))
-    near = np.abs((ijk - [0, 0, plane]) * grid.spacing).max() < _SAME_PLACE_MM
+    near = np.abs(ijk - [0, 0, plane]).max() < _SAME_PLACE
     return plane if near and 0 <= plane < grid.shape[0] else None
