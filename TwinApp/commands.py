@@ -125,13 +125,21 @@ def segment(
     ] = None,
     patient: Annotated[str, typer.Option(help="Name to show: a pseudonym.")] = "unnamed",
     looks: Annotated[int, typer.Option(help="How often the model looks, at changed brightness: 1 to 5.")] = 1,
+    close: Annotated[float, typer.Option(help="Close gaps that a ball of this radius, in mm, does not fit into.")] = 0,
+    keep_largest: Annotated[bool, typer.Option(help="Keep the largest part of each segment only.")] = False,
+    fill_holes: Annotated[bool, typer.Option(help="Fill what a segment encloses and no other one holds.")] = False,
 ) -> None:
     """Label the anatomy of an image by a model: write labels, their uncertainty, volumes and twin.mrb."""
+    from TwinSegmentLib.tidy import Tidy
+
     from .segmenting import segment_images
 
+    tidy = Tidy(close, keep_largest, fill_holes)
     out = out or Path("output") / images[0].name.split(".")[0]
     with job_on_terminal() as job:
-        results = segment_images(images, out, model, modalities=modality or (), patient=patient, looks=looks, job=job)
+        results = segment_images(
+            images, out, model, modalities=modality or (), patient=patient, looks=looks, tidy=tidy, job=job
+        )
     _tell(results, job.warnings)
     print(f"The labels are {out / 'anatomy.nii.gz'}; a picture is {out / 'anatomy.png'}")
 

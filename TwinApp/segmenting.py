@@ -15,6 +15,7 @@ from TwinCore.itk import to_sitk
 from TwinCore.scene import boot, execute, save
 from TwinSegmentLib.models.catalogue import find_model
 from TwinSegmentLib.step import Outputs, SegmentStep
+from TwinSegmentLib.tidy import Tidy
 
 from .fusion_step import fusion_step
 from .label_table import write_label_table
@@ -34,6 +35,7 @@ def segment_images(
     modalities: Sequence[str] = (),
     patient: str = "unnamed",
     looks: int = 1,
+    tidy: Tidy | None = None,
     job: Job | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Segment one image, or the channels of a model, and write what was found.
@@ -54,6 +56,8 @@ def segment_images(
         As shown.
     looks : int
         How often the model looks.
+    tidy : Tidy, optional
+        What is done to the segments that it finds.
     job : Job, optional
 
     Returns
@@ -72,7 +76,7 @@ def segment_images(
         raise InvalidInput(
             f"Model {model!r} takes {len(entry.modalities)} images ({', '.join(entry.modalities)}), not {len(paths)}."
         )
-    step = SegmentStep(model=model, looks=looks)
+    step = SegmentStep(model=model, looks=looks, tidy=tidy or Tidy())
     step.check()
     reading, fusing, segmenting, writing = job.split(reading=1, fusion=1, segmentation=10, writing=1)
     with reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from .models.catalogue import find_model
 from .models.fetch import verify
 from .models.load import load_model
 from .pet_threshold import check_rule, pet_tumour
+from .tidy import Tidy, tidied, tidied_segments
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -95,6 +96,8 @@ class SegmentStep:
         Names of the images that the model takes, in its order.
     looks : int
         How often the model looks at them; see `models.anatomy.label`.
+    tidy : Tidy
+        What is done to the segments that are found here, by the PET rule and by the model; outlines stay as drawn.
     """
 
     target: str | None = None
@@ -107,6 +110,7 @@ class SegmentStep:
     model: str | None = None
     model_images: Sequence[str] = ()
     looks: int = 1
+    tidy: Tidy = Tidy()
     name: str = "TwinSegment"
 
     def parameters(self) -> dict[str, Any]:
@@ -121,6 +125,7 @@ class SegmentStep:
             "model": self.model,
             "model_images": list(self.model_images),
             "looks": self.looks,
+            "tidy": asdict(self.tidy),
         }
 
     def check(self) -> None:
@@ -191,7 +196,8 @@ class SegmentStep:
         model = load_model(entry)
         names = self.model_images or list(inputs.fused)[: len(entry.modalities)]
         images = [inputs.fused[name] for name in names]
-        return label(model, images, inputs.grid, looks=self.looks, volume_factors=entry.volume_factors, job=job)
+        labelled = label(model, images, inputs.grid, looks=self.looks, volume_factors=entry.volume_factors, job=job)
+        return replace(labelled, segmentation=tidied_segments(labelled.segmentation, self.tidy, job))
 
     def _target_and_tissues(
         self, target: str, masks: dict[str, np.ndarray], inputs: Inputs, job: Job
@@ -227,7 +233,8 @@ class SegmentStep:
         if pet is None:
             raise MissingInput("A PET rule is given, but the twin has no PET in SUV.")
         healthy = next((mask for name, mask in masks.items() if name.lower().startswith(HEALTHY)), None)
-        return pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule), healthy)
+        found = pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule), healthy)
+        return tidied(found, pet.grid, self.tidy)
 
     def _search(self, target: np.ndarray | None, grid: Grid) -> np.ndarray:
         if self.pet_search is not None:
