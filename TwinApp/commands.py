@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, models, fetch, train."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train."""
 
 from __future__ import annotations
 
@@ -125,15 +125,59 @@ def segment(
     ] = None,
     patient: Annotated[str, typer.Option(help="Name to show: a pseudonym.")] = "unnamed",
     looks: Annotated[int, typer.Option(help="How often the model looks, at changed brightness: 1 to 5.")] = 1,
+    close: Annotated[float, typer.Option(help="Close gaps that a ball of this radius, in mm, does not fit into.")] = 0,
+    keep_largest: Annotated[bool, typer.Option(help="Keep the largest part of each segment only.")] = False,
+    fill_holes: Annotated[bool, typer.Option(help="Fill what a segment encloses and no other one holds.")] = False,
 ) -> None:
     """Label the anatomy of an image by a model: write labels, their uncertainty, volumes and twin.mrb."""
+    from TwinSegmentLib.tidy import Tidy
+
     from .segmenting import segment_images
 
+    tidy = Tidy(close, keep_largest, fill_holes)
     out = out or Path("output") / images[0].name.split(".")[0]
     with job_on_terminal() as job:
-        results = segment_images(images, out, model, modalities=modality or (), patient=patient, looks=looks, job=job)
+        results = segment_images(
+            images, out, model, modalities=modality or (), patient=patient, looks=looks, tidy=tidy, job=job
+        )
     _tell(results, job.warnings)
     print(f"The labels are {out / 'anatomy.nii.gz'}; a picture is {out / 'anatomy.png'}")
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="twin.mrb, or a label map with its table beside it (.csv).")],
+    kinds: Annotated[
+        list[str], typer.Option("--as", help="seg, rtstruct (DICOM), stl, obj, vtk or vtp (surfaces); repeat it.")
+    ],
+    out: Annotated[Path | None, OUT] = None,
+    table: Annotated[Path | None, typer.Option(help="Names, colours and codes of the labels (.csv).")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="DICOM folder of the images that the segments lie on: same patient and study.")
+    ] = None,
+    series: Annotated[str | None, typer.Option(help="Series Instance UID, where that folder holds several.")] = None,
+    patient: Annotated[str, typer.Option(help="Name in DICOM files without such images; the twin's if none.")] = "",
+    segment: Annotated[list[str] | None, typer.Option(help="Only this segment; repeat it.")] = None,
+) -> None:
+    """Write segments for other programs: DICOM SEG and RTSTRUCT, and smooth surfaces."""
+    from .exporting import export as export_segments
+
+    out = out or Path("output") / f"{source.name.split('.')[0]}_export"
+    with job_on_terminal() as job:
+        written = export_segments(
+            source,
+            out,
+            kinds,
+            table=table,
+            images=images,
+            series_uid=series,
+            patient=patient,
+            segments=segment or (),
+            job=job,
+        )
+    for warning in job.warnings:
+        print(f"Note: {warning}")
+    print(f"{len(written['files'])} files are in {out}; {out / 'export.json'} says what they hold.")
 
 
 @app.command()

@@ -16,12 +16,14 @@ from typing import Any
 from TwinCore import InvalidInput, Quantity
 
 MARK = "results.json"
-"""What a folder of results always holds: only a folder with it, or an empty one, is ever replaced."""
+"""What a folder of results always holds."""
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
+def whole_folder(out: Path, mark: str = MARK) -> Iterator[Path]:
     """A folder to write into, which takes the place of `out` when the context ends well and vanishes when it does not.
+
+    Only a folder that holds the file `mark`, or an empty one, is ever replaced.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"The output folder {out.name!r} is a file: choose another name.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
         raise InvalidInput(f"The folder {out.name!r} holds other things than earlier results, so it is not replaced.")
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from TwinCore import Image, InvalidInput, Job, Quantity, Segmentation, Table, centroid
+from TwinCore import Image, InvalidInput, Job, Quantity, Table, centroid
 from TwinCore.itk import to_sitk
 from TwinCore.scene import boot, execute, save
 from TwinSegmentLib.models.catalogue import find_model
 from TwinSegmentLib.step import Outputs, SegmentStep
+from TwinSegmentLib.tidy import Tidy
 
 from .fusion_step import fusion_step
+from .label_table import write_label_table
 from .loading import load_files
 from .named_images import case_of_images
 from .outputs import as_entries, whole_folder, write_json
@@ -34,6 +35,7 @@ def segment_images(
     modalities: Sequence[str] = (),
     patient: str = "unnamed",
     looks: int = 1,
+    tidy: Tidy | None = None,
     job: Job | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Segment one image, or the channels of a model, and write what was found.
@@ -54,6 +56,8 @@ def segment_images(
         As shown.
     looks : int
         How often the model looks.
+    tidy : Tidy, optional
+        What is done to the segments that it finds.
     job : Job, optional
 
     Returns
@@ -72,7 +76,7 @@ def segment_images(
         raise InvalidInput(
             f"Model {model!r} takes {len(entry.modalities)} images ({', '.join(entry.modalities)}), not {len(paths)}."
         )
-    step = SegmentStep(model=model, looks=looks)
+    step = SegmentStep(model=model, looks=looks, tidy=tidy or Tidy())
     step.check()
     reading, fusing, segmenting, writing = job.split(reading=1, fusion=1, segmentation=10, writing=1)
     with reading:
@@ -111,9 +115,7 @@ def write_labels(outputs: Outputs, folder: Path) -> None:
     _write(Image(labels, segmentation.grid), folder / "anatomy.nii.gz")
     if outputs.uncertainty is not None:
         _write(outputs.uncertainty, folder / "uncertainty.nii.gz")
-    with open(folder / "anatomy.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerows(_rows(segmentation, outputs.table))
+    write_label_table(segmentation, outputs.table, folder / "anatomy.csv")
 
 
 def volumes(table: Table) -> dict[str, Quantity]:
@@ -128,15 +130,6 @@ def middle(outputs: Outputs) -> str:
     centres = {name: centroid(segmentation.mask(name), segmentation.grid) for name in segmentation.names}
     mean = np.mean(list(centres.values()), axis=0)
     return min(centres, key=lambda name: float(np.linalg.norm(centres[name] - mean)))
-
-
-def _rows(segmentation: Segmentation, table: Table):
-    measures = [name for name in table.columns if name != "segment"]
-    yield ["label", "segment", "red", "green", "blue", "code"] + [f"{m} [{table.units[m]}]" for m in measures]
-    for number, segment in enumerate(segmentation.segments):
-        colour = [round(255 * share) for share in segment.colour]
-        code = " ".join(segment.code[:2]) if segment.code else ""
-        yield [number + 1, segment.name, *colour, code] + [f"{table.columns[m][number]:.6g}" for m in measures]
 
 
 def _write(image: Image, path: Path) -> None:

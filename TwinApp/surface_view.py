@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from TwinCore import Segmentation, bounding_box
+from TwinCore import Grid, Segmentation, bounding_box
+from TwinCore.scene.surfaces import to_polydata
+from TwinCore.surface import closed_surface
 
 SIZE = (720, 720)
 MOST_VOXELS = 3_000_000
@@ -90,12 +92,6 @@ def render_surfaces(segmentation: Segmentation, target: str) -> bytes | None:
 
 def _surface(segmentation: Segmentation, name: str):
     """The segment's smooth surface in RAS mm, none if it is empty."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkCommonTransforms import vtkTransform
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkPolyDataNormals, vtkWindowedSincPolyDataFilter
-    from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
-
     mask = segmentation.mask(name)
     if not mask.any():
         return None
@@ -103,34 +99,10 @@ def _surface(segmentation: Segmentation, name: str):
     grid = segmentation.grid.crop(low, high)
     mask = ndimage.binary_fill_holes(mask[tuple(slice(a, b) for a, b in zip(low, high))])  # inner walls would only hide
     stride = int(np.ceil((mask.size / MOST_VOXELS) ** (1 / 3)))
-    # An empty rim closes the surface where the segment leaves the grid.
-    solid = ndimage.gaussian_filter(np.pad(mask[::stride, ::stride, ::stride], 2).astype(np.float32), 0.6)
-    volume = vtkImageData()
-    volume.SetDimensions(*solid.shape[::-1])
-    volume.GetPointData().SetScalars(numpy_to_vtk(solid.ravel(), deep=True))
-    contour = vtkFlyingEdges3D()
-    contour.SetInputData(volume)
-    contour.SetValue(0, 0.5)
-    contour.ComputeNormalsOff()
-    smooth = vtkWindowedSincPolyDataFilter()
-    smooth.SetInputConnection(contour.GetOutputPort())
-    smooth.SetNumberOfIterations(25)
-    smooth.SetPassBand(0.03)
-    smooth.NormalizeCoordinatesOn()
-    matrix = grid.ijk_to_ras @ np.array(
-        [[stride, 0, 0, -2 * stride], [0, stride, 0, -2 * stride], [0, 0, stride, -2 * stride], [0, 0, 0, 1]]
-    )
-    place = vtkTransform()
-    place.SetMatrix(matrix.ravel().tolist())
-    move = vtkTransformPolyDataFilter()
-    move.SetTransform(place)
-    move.SetInputConnection(smooth.GetOutputPort())
-    normals = vtkPolyDataNormals()
-    normals.SetInputConnection(move.GetOutputPort())
-    normals.AutoOrientNormalsOn()
-    normals.SplittingOff()
-    normals.Update()
-    return normals.GetOutput() if normals.GetOutput().GetNumberOfPoints() else None
+    coarse = mask[::stride, ::stride, ::stride]
+    if not coarse.any():
+        return None
+    return to_polydata(closed_surface(coarse, Grid(coarse.shape, grid.ijk_to_ras @ np.diag([*3 * [stride], 1.0]))))
 
 
 def _actor(surface, colour: tuple[float, float, float], opacity: float):

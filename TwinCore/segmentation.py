@@ -12,6 +12,12 @@ from .grid import Grid
 from .image import Image
 from .transform import Transform, resample
 
+Code = tuple[str, str, str]
+"""Coding scheme, value and meaning, as in DICOM: ("SCT", "4147007", "Mass")."""
+Colour = tuple[float, float, float]
+"""Red, green, blue from 0 to 1."""
+UNCODED = ("SCT", "85756007", "Tissue")
+"""What MRML and DICOM say of a segment that nobody has coded: they cannot say nothing."""
 # Distinct, colour-blind-safe colours (Okabe and Ito 2008) for segments that come without one.
 PALETTE = (
     (0.90, 0.62, 0.00),
@@ -36,17 +42,15 @@ class Segment:
         Index of the label array that holds it.
     value : int
         Its label there.
-    colour : tuple of float
-        Red, green, blue from 0 to 1.
-    code : tuple of str, optional
-        Coding scheme, value and meaning, as in DICOM: ("SCT", "4147007", "Mass").
+    colour : Colour
+    code : Code, optional
     """
 
     name: str
     layer: int
     value: int
-    colour: tuple[float, float, float]
-    code: tuple[str, str, str] | None = None
+    colour: Colour
+    code: Code | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +89,8 @@ class Segmentation:
         cls,
         grid: Grid,
         masks: Mapping[str, np.ndarray],
-        codes: Mapping[str, tuple[str, str, str]] | None = None,
-        colours: Mapping[str, tuple[float, float, float]] | None = None,
+        codes: Mapping[str, Code] | None = None,
+        colours: Mapping[str, Colour] | None = None,
     ) -> Segmentation:
         """Segments from boolean arrays by name; those that overlap go to different layers.
 

@@ -8,7 +8,7 @@ from source_tree import MODULES, PACKAGES, ROOT, imports_of, package_of
 ARRAYS = {"numpy", "scipy", "SimpleITK"}
 MRML = {"slicer", "vtk", "vtkmodules"}
 DESKTOP = {"qt", "ctk", "slicer", "vtk"}
-METHODS = ARRAYS | {"numba", "pydicom", "torch", "monai", "openvino", "safetensors", "TwinCore"}
+METHODS = ARRAYS | {"numba", "pydicom", "highdicom", "torch", "monai", "openvino", "safetensors", "TwinCore"}
 LIBS = {f"{name}Lib" for name in MODULES}
 
 # Folder or file -> what it may import besides the standard library and itself; the longest match counts.

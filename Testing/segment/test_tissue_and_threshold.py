@@ -145,7 +145,13 @@ def test_table_of_segments_has_units_and_right_numbers():
     assert table.columns["volume"][0] == pytest.approx(tumour.sum() * 0.008)
     assert table.columns["PET maximum"] == pytest.approx([10.0, 60.5])
     assert table.columns["PET mean"][0] == pytest.approx(pet.array[tumour].mean(), rel=1e-5)
-    assert table.units == {"volume": "mL", "PET mean": "g/mL", "PET maximum": "g/mL"}
+    assert table.units == {
+        "volume": "mL",
+        "surface": "cm2",
+        "PET mean": "g/mL",
+        "PET maximum": "g/mL",
+        "PET peak": "g/mL",
+    }
 
 
 def test_rules_on_real_sarcomas_reach_their_recorded_dice(data):

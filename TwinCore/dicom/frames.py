@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -29,6 +31,7 @@ GROUPS = (
     "ImageDataTypeSequence",
     "SegmentIdentificationSequence",
 )
+_SAME_PLACE = 0.05  # of a voxel, by which rounded positions may be off
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
@@ -120,3 +123,33 @@ def stack_grid(axes: np.ndarray, spacing_mm, position: np.ndarray, shape: tuple[
     lps[:3, :3] = axes.T * np.asarray(spacing_mm, float)
     lps[:3, 3] = position
     return Grid(shape, LPS_FROM_RAS @ lps)
+
+
+def slices_on(grid: Grid, images: Sequence[Dataset]) -> dict[int, tuple[Dataset, int | None]]:
+    """By plane k of a grid, the image whose pixels are its voxels, and the frame of it (from 1) where it has many.
+
+    Images without a place in the patient, and those on other rows and columns, are left out.
+    """
+    direction = LPS_FROM_RAS[:3, :3] @ grid.direction
+    shape = np.array([*grid.shape[1:], *direction[:, 0], *direction[:, 1], *grid.spacing[[1, 0]]])
+    found: dict[int, tuple[Dataset, int | None]] = {}
+    for image in images:
+        frames = frame_headers(image, "The DICOM image")
+        for at, frame in enumerate(frames, 1):
+            try:
+                own = [frame.Rows, frame.Columns, *frame.ImageOrientationPatient, *frame.PixelSpacing]
+                plane = plane_at(grid, frame.ImagePositionPatient)
+            except (AttributeError, TypeError, ValueError):
+                continue
+            if plane is not None and len(own) == len(shape) and np.allclose(np.array(own, float), shape, atol=1e-3):
+                found[plane] = image, (at if len(frames) > 1 else None)
+    return found
+
+
+def plane_at(grid: Grid, position_lps) -> int | None:
+    """The plane k of a grid whose first voxel's centre is at a position in LPS, in mm; None if there is none."""
+    ras = LPS_FROM_RAS[:3, :3] @ np.array(position_lps, float)
+    ijk = grid.to_ijk(ras)
+    plane = round(float(ijk[2]))
+    near = np.abs(ijk - [0, 0, plane]).max() < _SAME_PLACE
+    return plane if near and 0 <= plane < grid.shape[0] else None

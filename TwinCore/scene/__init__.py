@@ -22,6 +22,7 @@ from .results import (
 from .run import Run
 from .segmentations import node_to_segmentation, segmentation_to_node
 from .storage import load, save
+from .surfaces import save_surface
 from .transforms import node_to_transform, transform_to_node
 from .twin import ROLES, Twin
 from .volumes import check_volume, image_to_node, node_to_image
@@ -51,6 +52,7 @@ __all__ = [
     "node_to_transform",
     "plot_to_node",
     "save",
+    "save_surface",
     "segmentation_to_node",
     "sequence_to_node",
     "set_meaning",

@@ -12,8 +12,10 @@ import numpy as np
 from ..errors import InvalidInput
 from ..image import Image
 from ..results import Table
+from ..surface import Surface
 from .attributes import meaning, note_read, set_meaning, world_matrix
 from .boot import mrml
+from .surfaces import to_polydata
 from .volumes import describe, node_to_image, storable, volume_node
 
 if TYPE_CHECKING:
@@ -136,10 +138,6 @@ def model_to_node(points: np.ndarray, triangles: np.ndarray, scene, name: str = 
     InvalidInput
         If a triangle names a point that is not there.
     """
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonCore import vtkPoints
-    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
-
     points, triangles = np.asarray(points, float), np.asarray(triangles, np.int64)
     if (
         points.shape[1:] != (3,)
@@ -150,13 +148,8 @@ def model_to_node(points: np.ndarray, triangles: np.ndarray, scene, name: str = 
             f"Surface {name!r} needs points (n, 3) and triangles (m, 3) between them, "
             f"not {points.shape} and {triangles.shape}."
         )
-    place, cells, surface = vtkPoints(), vtkCellArray(), vtkPolyData()
-    place.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
-    cells.SetData(3, numpy_to_vtk(np.ascontiguousarray(triangles).ravel(), deep=True))
-    surface.SetPoints(place)
-    surface.SetPolys(cells)
     node = scene.AddNewNodeByClass("vtkMRMLModelNode", name)
-    node.SetAndObservePolyData(surface)
+    node.SetAndObservePolyData(to_polydata(Surface(points, triangles)))
     node.CreateDefaultDisplayNodes()
     return node
 

@@ -17,6 +17,7 @@ from ..image import Image, stacked
 from ..job import Job
 from ..results import Quantity, Table
 from ..segmentation import Segmentation
+from ..surface import Surface
 from ..transform import Transform
 from .attributes import CHANNELS, ROLE, RUN
 from .equal import hash_of
@@ -118,9 +119,11 @@ class Run:
         node.SetAttribute(CHANNELS, json.dumps(meanings))
         return node
 
-    def add_segmentation(self, segmentation: Segmentation, name: str = "Segmentation") -> vtkMRMLNode:
-        """The anatomy, role `segmentation`."""
-        return self._add(segmentation_to_node(segmentation, self._scene, name), "segmentation")
+    def add_segmentation(
+        self, segmentation: Segmentation, name: str = "Segmentation", surfaces: Mapping[str, Surface] | None = None
+    ) -> vtkMRMLNode:
+        """The anatomy, role `segmentation`, with the surfaces of its segments for the 3D view."""
+        return self._add(segmentation_to_node(segmentation, self._scene, name, surfaces), "segmentation")
 
     def add_transform(
         self,

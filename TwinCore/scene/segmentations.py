@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidInput
 from ..grid import Grid
-from ..segmentation import Segment, Segmentation
+from ..segmentation import UNCODED, Segment, Segmentation
+from ..surface import NO_SURFACE, Surface
 from .attributes import note_read, to_array, to_vtk, world_matrix
 from .boot import mrml
+from .surfaces import CLOSED_SURFACE, to_polydata
 from .volumes import describe, storable
 
 if TYPE_CHECKING:
@@ -20,12 +23,15 @@ LABELMAP = "Binary labelmap"
 TERMINOLOGY = "Segmentation category and type - DICOM master list"
 # Category of a type that Slicer's terminologies do not list.
 ANATOMICAL_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
-# What MRML says of every segment that nobody has coded.
-UNCODED = ("SCT", "85756007", "Tissue")
 
 
-def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segmentation") -> vtkMRMLSegmentationNode:
-    """A new segmentation node: the same layers, names, colours and codes, and the grid as its reference geometry."""
+def segmentation_to_node(
+    segmentation: Segmentation, scene, name: str = "Segmentation", surfaces: Mapping[str, Surface] | None = None
+) -> vtkMRMLSegmentationNode:
+    """A new segmentation node: the same layers, names, colours and codes, and the grid as its reference geometry.
+
+    Surfaces, by segment, are what a 3D view shows; MRML makes its own again once a segment is edited or loaded.
+    """
     slicer = mrml()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     target = node.GetSegmentation()
@@ -39,6 +45,8 @@ def segmentation_to_node(segmentation: Segmentation, scene, name: str = "Segment
         item.SetColor(*segment.colour)
         item.SetLabelValue(segment.value)
         item.AddRepresentation(LABELMAP, labelmaps[segment.layer])
+        if surfaces:
+            item.AddRepresentation(CLOSED_SURFACE, to_polydata(surfaces.get(segment.name, NO_SURFACE)))
         if segment.code is not None:
             item.SetTerminology(_terminology(segment.code))
         target.AddSegment(item, target.GenerateUniqueSegmentID(segment.name))

@@ -21,17 +21,13 @@ from TwinCore.grid import Grid
 from TwinCore.guard import check_grid, check_memory, display_name
 from TwinCore.image import Image
 from TwinCore.job import Job
-from TwinCore.segmentation import Segmentation
+from TwinCore.segmentation import Code, Colour, Segmentation
 from TwinCore.transform import resample
+
+from .dicom_meaning import read_code, read_colour
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _OFF_PLANE = 0.1  # of the spacing, by which rounded positions may be off
-# Linear sRGB from CIE XYZ under D65. DICOM's profile connection space has D50 for white, but highdicom and DCMTK until
-# lately wrote segmentations with D65, so this gives back the colours that were meant.
-_XYZ_TO_RGB = np.array(
-    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
-)
-_WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,8 @@ class _Declared:
     number: int
     name: str
     label: str
-    code: tuple[str, str, str] | None
-    colour: tuple[float, float, float] | None
+    code: Code | None
+    colour: Colour | None
 
 
 def read_dicom_seg(
@@ -144,7 +140,8 @@ def _declared(dataset: Dataset, name: str) -> list[_Declared]:
             raise InvalidInput(f"{name}: the number of the segment {shown!r} (0062,0004) is missing or used twice.")
         if at == 0:
             continue  # the background, which label maps may declare
-        segments.append(_Declared(int(at), shown, str(item.get("SegmentLabel", "")), _code(item, name), _colour(item)))
+        code = read_code(item, "SegmentedPropertyTypeCodeSequence", name)
+        segments.append(_Declared(int(at), shown, str(item.get("SegmentLabel", "")), code, read_colour(item)))
     if not segments:
         raise InvalidInput(f"{name}: there is no segment in it (0062,0002 is missing or empty).")
     return segments
@@ -261,30 +258,3 @@ def _carried(share: np.ndarray, own: Grid, grid: Grid | None, segment: str) -> n
             "half. Check that both are of the same patient and frame."
         )
     return mask
-
-
-def _code(item: Dataset, name: str) -> tuple[str, str, str] | None:
-    """Scheme, value and meaning of the segment's property type; None where it has none."""
-    for code in items(item, "SegmentedPropertyTypeCodeSequence", name):
-        value = code.get("CodeValue") or code.get("LongCodeValue")
-        if value:
-            return (
-                display_name(code.get("CodingSchemeDesignator"), ""),
-                display_name(value),
-                display_name(code.get("CodeMeaning"), ""),
-            )
-    return None
-
-
-def _colour(item: Dataset) -> tuple[float, float, float] | None:
-    """The recommended display colour (CIELab in 16 bits, DICOM PS3.3 C.10.7.1.1) as sRGB."""
-    try:
-        lightness, a, b = (float(v) / 65535.0 for v in item.RecommendedDisplayCIELabValue)
-    except (AttributeError, TypeError, ValueError):
-        return None
-    y = (100.0 * lightness + 16.0) / 116.0
-    f = np.array([y + (255.0 * a - 128.0) / 500.0, y, y - (255.0 * b - 128.0) / 200.0])
-    xyz = _WHITE * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    linear = np.clip(_XYZ_TO_RGB @ xyz, 0.0, 1.0)
-    red, green, blue = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear).tolist()
-    return red, green, blue

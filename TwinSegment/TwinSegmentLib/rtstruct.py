@@ -1,8 +1,8 @@
 """Reading the outlines of a DICOM RT Structure Set as a `Segmentation`.
 
-Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6), each of which stands for half the distance to its
-neighbours. Planes parallel to the slices are filled on their rows and columns; others on a grid of their own, whose
-slices are the planes, and carried over.
+Outlines are closed polygons in parallel planes (DICOM PS3.3 C.8.8.6), each of which stands for the slab that it says,
+or else for half the distance to its neighbours. Planes parallel to the slices are filled on their rows and columns;
+others on a grid of their own, whose slices are the planes, and carried over.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from TwinCore.errors import InvalidInput, MissingInput
 from TwinCore.grid import Grid
 from TwinCore.guard import check_memory, display_name
 from TwinCore.job import Job
-from TwinCore.segmentation import Segmentation, carry_mask
+from TwinCore.segmentation import Code, Colour, Segmentation, carry_mask
 
+from .dicom_meaning import read_code
 from .rasterise import area, crosses_itself, fill
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.5  # slices that an outline may reach through and still count as parallel to them
 _SAME_PLANE = 0.02  # distance, in slices, below which two outlines lie in one plane
-Region = tuple[str, Dataset, Dataset]
+Region = tuple[str, Dataset, Dataset, Dataset]
+"""Name, declaration, contours and observations of a region of interest."""
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -62,29 +64,32 @@ def read_rtstruct(
     """
     job = job or Job()
     masks: dict[str, np.ndarray] = {}
-    colours: dict[str, tuple[float, float, float]] = {}
+    codes: dict[str, Code] = {}
+    colours: dict[str, Colour] = {}
     chosen = _chosen(_regions(Path(path)), roi_names)
-    for name, item, contours in job.each(chosen):
+    for name, item, contours, observed in job.each(chosen):
         _check_frame(item, frame_of_reference_uid, name)
         outlines = [grid.to_ijk(points) for points in _outlines(contours, name)]
         _check_on_grid(outlines, grid, name)
         check_memory(16.0 * grid.size, f"Region {name!r}")
-        masks[name] = _fill_region(outlines, grid, name, job)
+        masks[name] = _fill_region(outlines, grid, _slab_mm(contours, name), name, job)
         if not masks[name].any():
             raise InvalidInput(
                 f"Region {name!r}: it is so small that it falls between the voxels of the grid. Use a finer grid."
             )
         colours.update(_colour(name, contours.get("ROIDisplayColor")))
-    return Segmentation.from_masks(grid, masks, colours=colours)
+        if code := read_code(observed, "RTROIIdentificationCodeSequence", name):
+            codes[name] = code
+    return Segmentation.from_masks(grid, masks, codes, colours)
 
 
 def region_names(path: str | Path) -> list[str]:
     """Names of the regions of a structure set, as they are shown."""
-    return [name for name, _, _ in _regions(Path(path))]
+    return [region[0] for region in _regions(Path(path))]
 
 
 def _regions(path: Path) -> list[Region]:
-    """Name, declaration and contours of each region of a structure set."""
+    """The regions of a structure set."""
     name = display_name(path.name)
     dataset = read_dicom(path)
     modality = dataset.get("Modality")
@@ -101,15 +106,19 @@ def _regions(path: Path) -> list[Region]:
 
 def _named(dataset: Dataset, file: str) -> list[Region]:
     """The regions by name; equal names are told apart by a number."""
-    contours = {_number(c, "ReferencedROINumber", file): c for c in items(dataset, "ROIContourSequence", file)}
+    contours, observations = (
+        {_number(item, "ReferencedROINumber", file): item for item in items(dataset, sequence, file)}
+        for sequence in ("ROIContourSequence", "RTROIObservationsSequence")
+    )
     regions: list[Region] = []
     for item in items(dataset, "StructureSetROISequence", file):
         name = plain = display_name(item.get("ROIName"))
         copy = 1
-        while any(name == other for other, _, _ in regions):
+        while any(name == other[0] for other in regions):
             copy += 1
             name = f"{plain} ({copy})"
-        regions.append((name, item, contours.get(_number(item, "ROINumber", file), Dataset())))
+        number = _number(item, "ROINumber", file)
+        regions.append((name, item, contours.get(number, Dataset()), observations.get(number, Dataset())))
     return regions
 
 
@@ -128,7 +137,7 @@ def _chosen(regions: list[Region], roi_names: Sequence[str] | None) -> list[Regi
         if name not in there:
             raise MissingInput(
                 f"There is no region {display_name(name)!r} in the structure set; there are: "
-                f"{', '.join(name for name, _, _ in regions)}."
+                f"{', '.join(region[0] for region in regions)}."
             )
     return [there[name] for name in roi_names]
 
@@ -170,6 +179,13 @@ def _outlines(contours: Dataset, name: str) -> list[np.ndarray]:
     return outlines
 
 
+def _slab_mm(contours: Dataset, name: str) -> float | None:
+    """Thickness of the slab that each contour stands for, in mm; None where not all say the same."""
+    slabs = {number(c, "ContourSlabThickness", 0, f"Region {name!r}") for c in items(contours, "ContourSequence", name)}
+    slab = slabs.pop()
+    return slab if not slabs and np.isfinite(slab) and slab > 0 else None
+
+
 def _check_on_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> None:
     points = np.concatenate(outlines)
     beyond = np.maximum(-0.5 - points, points - (np.array(grid.shape[::-1]) - 0.5)).max(axis=1)
@@ -187,18 +203,19 @@ def _check_on_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> None:
         )
 
 
-def _fill_region(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+def _fill_region(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, name: str, job: Job) -> np.ndarray:
     """The region on the grid, from outlines in voxel indices."""
     if max(float(np.ptp(o[:, 2])) for o in outlines) < _FLAT:
-        return _fill_planes(outlines, grid, name, job)
-    own = _planes_grid([grid.to_ras(o) for o in outlines], grid, name)
-    return carry_mask(_fill_planes([own.to_ijk(grid.to_ras(o)) for o in outlines], own, name, job), own, grid)
+        return _fill_planes(outlines, grid, slab_mm, name, job)
+    own = _planes_grid([grid.to_ras(o) for o in outlines], grid, slab_mm, name)
+    on_own = [own.to_ijk(grid.to_ras(o)) for o in outlines]
+    return carry_mask(_fill_planes(on_own, own, slab_mm, name, job), own, grid)
 
 
-def _fill_planes(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) -> np.ndarray:
+def _fill_planes(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, name: str, job: Job) -> np.ndarray:
     """Outlines parallel to the slices: each slice shows its nearest plane, within half of the planes' distance."""
     heights = np.array([o[:, 2].mean() for o in outlines])
-    gap = _distance(heights)
+    gap = _distance(heights, None if slab_mm is None else slab_mm / float(grid.spacing[2]))
     plane_of = np.round((heights - heights.min()) / gap).astype(int)
     nearest = np.floor((np.arange(grid.shape[0]) - heights.min()) / gap + 0.5 + 1e-6).astype(int)
     mask = np.zeros(grid.shape, bool)
@@ -210,10 +227,15 @@ def _fill_planes(outlines: list[np.ndarray], grid: Grid, name: str, job: Job) ->
     return mask
 
 
-def _distance(heights: np.ndarray) -> float:
-    """Usual distance of neighbouring planes, from heights in slices; 1 where there is one plane only."""
+def _distance(heights: np.ndarray, slab: float | None) -> float:
+    """Distance of neighbouring planes, from heights in slices: the slab's thickness if all lie on a lattice of it.
+
+    Else the usual distance; without a second plane, that of the slices.
+    """
     gaps = np.diff(np.sort(heights))
     gaps = gaps[gaps > _SAME_PLANE]
+    if slab is not None and (np.abs(gaps - slab * np.round(gaps / slab)) < _SAME_PLANE).all():
+        return slab
     if not gaps.size:
         return 1.0
     whole = float(np.ptp(heights))
@@ -235,7 +257,7 @@ def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
     job.warn(f"Region {name!r}: outlines cross themselves in small loops, which change their area by less than 5 %.")
 
 
-def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
+def _planes_grid(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, name: str) -> Grid:
     """A grid whose slices are the planes of the outlines, as fine within them as the target; RAS mm."""
     largest = max(outlines, key=lambda o: np.linalg.norm(np.ptp(o, axis=0)))
     _, _, axes = np.linalg.svd(largest - largest.mean(axis=0), full_matrices=False)
@@ -245,7 +267,9 @@ def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
         raise InvalidInput(
             f"Region {name!r}: the outlines do not lie in parallel planes: they leave theirs by up to {flat:.3g} mm."
         )
-    spacing = _distance(np.array([h.mean() for h in heights]) / grid.spacing.max()) * grid.spacing.max()
+    slice_mm = float(grid.spacing.max())
+    slab = None if slab_mm is None else slab_mm / slice_mm
+    spacing = _distance(np.array([h.mean() for h in heights]) / slice_mm, slab) * slice_mm
     fine = float(grid.spacing.min())
     points = np.concatenate(outlines) @ axes.T
     low, high = points.min(axis=0), points.max(axis=0)
@@ -256,7 +280,7 @@ def _planes_grid(outlines: list[np.ndarray], grid: Grid, name: str) -> Grid:
     return Grid(tuple(size[::-1]), matrix)
 
 
-def _colour(name: str, given) -> dict[str, tuple[float, float, float]]:
+def _colour(name: str, given) -> dict[str, Colour]:
     """The region's own display colour by its name; nothing where it has none that can be read."""
     try:
         red, green, blue = (min(max(float(c) / 255.0, 0.0), 1.0) for c in given)

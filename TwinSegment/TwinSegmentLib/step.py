@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from TwinCore import Grid, Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table, centroid
 from TwinCore.segmentation import carry_mask
+from TwinCore.surface import Surface, surfaces_of
 from TwinCore.transform import Transform
 from TwinCore.units import SUV_BODY_WEIGHT
 
@@ -21,6 +22,7 @@ from .models.anatomy import Labelled
 from .models.apply import check_ready, label_by
 from .models.catalogue import find_model
 from .pet_threshold import check_rule, pet_tumour
+from .tidy import Tidy, tidied, tidied_segments
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -51,12 +53,13 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """The anatomy, its measures, the numbers to report, and how sure a model was of its labels."""
+    """The anatomy, its measures, the numbers to report, how sure a model was of its labels, and their surfaces."""
 
     segmentation: Segmentation
     table: Table
     results: Mapping[str, Quantity]
     uncertainty: Image | None = None
+    surfaces: Mapping[str, Surface] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,6 +95,8 @@ class SegmentStep:
         Names of the images that the model takes, in its order.
     looks : int
         How often the model looks at them; see `models.apply.label_by`.
+    tidy : Tidy
+        What is done to the segments that are found here, by the PET rule and by the model; outlines stay as drawn.
     """
 
     target: str | None = None
@@ -104,6 +109,7 @@ class SegmentStep:
     model: str | None = None
     model_images: Sequence[str] = ()
     looks: int = 1
+    tidy: Tidy = Tidy()
     name: str = "TwinSegment"
 
     def parameters(self) -> dict[str, Any]:
@@ -118,6 +124,7 @@ class SegmentStep:
             "model": self.model,
             "model_images": list(self.model_images),
             "looks": self.looks,
+            "tidy": asdict(self.tidy),
         }
 
     def check(self) -> None:
@@ -164,14 +171,15 @@ class SegmentStep:
             segmentation = Segmentation.from_masks(inputs.grid, masks, colours=TISSUE_COLOURS)
             if labelled is not None:
                 segmentation = joined(segmentation, labelled.segmentation)
-            table = segment_table(segmentation, list(inputs.fused.values()))
+            surfaces = surfaces_of(segmentation, measure)
+            table = segment_table(segmentation, list(inputs.fused.values()), surfaces)
             if labelled is not None:
                 table = with_volumes(table, labelled.volumes)
             uncertainty = labelled.uncertainty if labelled else None
-            return Outputs(segmentation, table, self._results(segmentation, inputs), uncertainty)
+            return Outputs(segmentation, table, self._results(segmentation, inputs), uncertainty, surfaces)
 
     def write(self, run: Run, outputs: Outputs) -> None:
-        run.add_segmentation(outputs.segmentation, "Anatomy")
+        run.add_segmentation(outputs.segmentation, "Anatomy", outputs.surfaces)
         if outputs.uncertainty is not None:
             run.add_image(outputs.uncertainty, "uncertainty")
         run.add_table(outputs.table)
@@ -186,7 +194,8 @@ class SegmentStep:
             job.warn(f"Model {entry.name!r}: {entry.limits}")
         names = self.model_images or list(inputs.fused)[: len(entry.modalities)]
         images = [inputs.fused[name] for name in names]
-        return label_by(entry, images, inputs.grid, looks=self.looks, job=job)
+        labelled = label_by(entry, images, inputs.grid, looks=self.looks, job=job)
+        return replace(labelled, segmentation=tidied_segments(labelled.segmentation, self.tidy, job))
 
     def _target_and_tissues(
         self, target: str, masks: dict[str, np.ndarray], inputs: Inputs, job: Job
@@ -222,7 +231,8 @@ class SegmentStep:
         if pet is None:
             raise MissingInput("A PET rule is given, but the twin has no PET in SUV.")
         healthy = next((mask for name, mask in masks.items() if name.lower().startswith(HEALTHY)), None)
-        return pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule), healthy)
+        found = pet_tumour(pet, self._search(target, inputs.grid), str(self.pet_rule), healthy)
+        return tidied(found, pet.grid, self.tidy)
 
     def _search(self, target: np.ndarray | None, grid: Grid) -> np.ndarray:
         if self.pet_search is not None:

@@ -50,8 +50,8 @@ def mass_effect(
 
     Raises
     ------
-    InvalidInput, NotResolved
-        As `Elasticity` does; InvalidInput too if the tissue would fold, which a smaller strain avoids.
+    InvalidInput
+        As `Elasticity` does, and if the tissue would fold, which a smaller strain avoids.
     """
     coarse = grid.with_spacing(np.maximum(grid.spacing, SPACING_MM))
 
@@ -60,9 +60,9 @@ def mass_effect(
         return resample(blurred, coarse).array.astype(float)
 
     inside = averaged(domain) >= FILLED
-    stiffness = None if relative_stiffness is None else averaged(relative_stiffness)
-    if stiffness is not None:
-        stiffness = np.where(inside, np.maximum(stiffness, relative_stiffness[domain].min()), 1.0)
+    stiffness = None
+    if relative_stiffness is not None:
+        stiffness = np.where(inside, np.maximum(averaged(relative_stiffness), relative_stiffness[domain].min()), 1.0)
     equation = Elasticity(inside, coarse.spacing, stiffness)
     along_axes = equation.displacement(strain * averaged(density), job)
     there = GridTransform((along_axes @ coarse.direction.T).astype(np.float32), coarse)

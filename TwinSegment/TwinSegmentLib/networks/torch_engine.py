@@ -52,7 +52,9 @@ class TorchNetwork(nn.Module):
         if step.operation == "norm":
             return functional.instance_norm(x, eps=NORM_EPSILON)
         if step.operation == "shift":
-            return x + self.bias(step).to(x.dtype)[:, None, None, None]
+            bias = self.bias(step)
+            assert bias is not None
+            return x + bias.to(x.dtype)[:, None, None, None]
         if step.operation == "pool":
             return functional.max_pool3d(x, 2)
         if step.operation == "grow":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 
-from TwinCore import InvalidInput, Job, NotResolved
+from TwinCore import InvalidInput, Job
 
 TOLERANCE = 1e-5
 MOST_ITERATIONS = 200
@@ -95,7 +95,7 @@ class Elasticity:
 
         Raises
         ------
-        NotResolved
+        InvalidInput
             If the iteration does not converge: the stiffness jumps too much from voxel to voxel.
         """
         finest = self._levels[0]
@@ -129,7 +129,7 @@ class Elasticity:
             before = now
             if float(np.vdot(residual, residual)) ** 0.5 <= TOLERANCE * first:
                 return moved
-        raise NotResolved("The displacement of the tissue did not converge: its stiffness jumps too much.")
+        raise InvalidInput("The displacement of the tissue did not converge: its stiffness jumps too much.")
 
     def corner_positions(self) -> np.ndarray:
         """Places (k, j, i, 3) of the corners of the padded box, in mm along k, j, i from the first voxel's corner."""
@@ -150,8 +150,8 @@ class Elasticity:
     def _at_centres(self, corners: np.ndarray) -> np.ndarray:
         """Mean of each voxel's corners, components turned to i, j, k."""
         k, j, i = self._shape
-        total = sum(corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS)
-        return total[..., ::-1] / 8
+        around = [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS]
+        return np.mean(around, axis=0)[..., ::-1]
 
 
 @dataclass(eq=False)
