@@ -146,8 +146,8 @@ def dose_volume(dose: Image, structure: Image, job: Job | None = None) -> DoseVo
         raise InvalidInput(f"Structure {structure.name!r}: no part of it lies inside the dose grid.")
     if job and lost > _OUTSIDE * (lost + volume.sum()):
         job.warn(
-            f"Structure {structure.name!r}: {100 * lost / (lost + volume.sum()):.1f} % of it lie outside the dose grid, "
-            "where the dose is not known; the figures are those of the rest."
+            f"Structure {structure.name!r}: {100 * lost / (lost + volume.sum()):.1f} % of it lie outside the dose "
+            "grid, where the dose is not known; the figures are those of the rest."
         )
     order = np.argsort(found, kind="stable")
     return DoseVolume(structure.name, found[order].astype(float), volume[order], lost)
