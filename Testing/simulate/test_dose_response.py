@@ -9,6 +9,7 @@ from dose_phantoms import gradient
 from TwinCore import Image, InvalidInput
 from TwinSimulateLib.dose_response import (
     bed,
+    complication,
     endpoints,
     eqd2,
     eqd2_histogram,
@@ -122,6 +123,16 @@ def test_the_interval_is_that_of_alpha_beta():
     assert found.interval_90 == pytest.approx((eqd2_gy(45.0, 15, high), eqd2_gy(45.0, 15, low)), rel=5e-3)
     known = over_alpha_beta(lambda r: float(eqd2_gy(60.0, 30, r)), ratio, "Gy")
     assert known.interval_90 == pytest.approx((60.0, 60.0))  # in 2 Gy fractions alpha/beta does not matter
+
+
+def test_a_complication_has_its_read_outs_with_intervals():
+    found = complication(HALVES, 15, find_endpoint("lung"))
+    mean, uniform_equivalent, probability = found["eqd2_mean_gy"], found["eqd2_geud_gy"], found["ntcp"]
+    assert mean.value == pytest.approx(uniform_equivalent.value, rel=1e-9)  # n = 1
+    expected = np.mean([eqd2_gy(20.0, 15, 3.0), eqd2_gy(60.0, 15, 3.0)])
+    assert mean.value == pytest.approx(expected, rel=1e-3)
+    assert probability.value == pytest.approx(lyman(expected, 30.8, 0.37), rel=2e-3)
+    assert probability.interval_90[0] < probability.interval_50[0] < probability.value < probability.interval_90[1]
 
 
 @pytest.mark.parametrize(("fractions", "ratio"), [(0, 3.0), (2.5, 3.0), (1000, 3.0), (30, 0.0), (30, np.nan)])

@@ -58,8 +58,8 @@ def read_plan(path: str | Path) -> Plan:
     name = display_name(path.name)
     if dataset.get("Modality") != "RTPLAN":
         raise InvalidInput(
-            f"{name}: the modality (0008,0060) is {display_name(dataset.get('Modality'), 'not given')}; a plan (RTPLAN) "
-            "is meant."
+            f"{name}: the modality (0008,0060) is {display_name(dataset.get('Modality'), 'not given')}; a plan "
+            "(RTPLAN) is meant."
         )
     groups = items(dataset, "FractionGroupSequence", name)
     if len(groups) != 1:
@@ -70,8 +70,8 @@ def read_plan(path: str | Path) -> Plan:
     fractions = number(groups[0], "NumberOfFractionsPlanned", 0, name)
     if fractions != np.floor(fractions) or not 1 <= fractions <= MOST_FRACTIONS:
         raise InvalidInput(
-            f"{name}: the number of fractions planned (300A,0078) is {fractions:g}; it must be a whole number from 1 to "
-            f"{MOST_FRACTIONS}."
+            f"{name}: the number of fractions planned (300A,0078) is {fractions:g}; it must be a whole number from 1 "
+            f"to {MOST_FRACTIONS}."
         )
     doses = [
         number(item, "TargetPrescriptionDose", 0, name)

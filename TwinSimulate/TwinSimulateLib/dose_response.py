@@ -196,6 +196,20 @@ def over_alpha_beta(read_out: Callable[[float], float], alpha_beta: Parameter, u
     return Estimate.of_members(np.array([read_out(float(ratio)) for ratio in ratios]), unit)
 
 
+def complication(physical: DoseVolume, fractions: int, endpoint: Endpoint) -> dict[str, Estimate]:
+    """An organ's mean EQD2, equivalent uniform EQD2 and probability of the complication, over its alpha/beta."""
+    short = physical.condensed()
+
+    def equivalent(ratio: float) -> DoseVolume:
+        return eqd2_histogram(short, fractions, ratio)
+
+    return {
+        "eqd2_mean_gy": over_alpha_beta(lambda r: equivalent(r).mean_gy, endpoint.alpha_beta, GRAY),
+        "eqd2_geud_gy": over_alpha_beta(lambda r: geud_gy(equivalent(r), 1 / endpoint.n), endpoint.alpha_beta, GRAY),
+        "ntcp": over_alpha_beta(lambda r: ntcp(short, fractions, endpoint, r), endpoint.alpha_beta),
+    }
+
+
 def _check(fractions: int, alpha_beta_gy: float) -> None:
     if fractions != int(fractions) or not 1 <= fractions <= MOST_FRACTIONS:
         raise InvalidInput(f"The number of fractions must be from 1 to {MOST_FRACTIONS}, not {fractions}.")
