@@ -24,11 +24,15 @@ from TwinSimulateLib.plan_what_ifs import after_shifts, with_margin
 
 from .dose_answers import answers
 from .dose_chart import draw_histograms
-from .dose_goals import GoalsFile, Prescription, read_goals
+from .dose_goals import GoalsFile, Prescription, WhatIf, read_goals
 from .outputs import as_entries, whole_folder, write_json
 from .pipeline import SCHEMA, as_rows
 
 STEP_GY = 0.1
+STATIC = (
+    "The what-ifs take the dose to stay where it is in space, and to scale as a whole: how it would change with the "
+    "patient, or be planned anew, is left out."
+)
 READ_OUTS = {"mean_gy": "mean", "min_gy": "min", "max_gy": "max", "d95_gy": "D95%", "d2_gy": "D2%"}
 
 
@@ -86,6 +90,8 @@ def evaluate_plan(
     prescribed = prescription.dose_gy if prescription else None
     results, table = _goals(asked, histograms, prescribed)
     results.update(_what_ifs(asked, series.image, drawn, histograms))
+    if asked.what_if != WhatIf():
+        job.warn(STATIC)
     with answering:
         found, schedules = answers(asked, histograms, prescription, answering)
         results.update(found)

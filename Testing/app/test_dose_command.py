@@ -104,6 +104,7 @@ def test_the_command_writes_everything(files, tmp_path):
     assert [row["scenario"] for row in results["scenarios"]] == ["as planned, 3 fractions", "4 x 2 Gy"]
     assert results["scenarios"][1]["dose"]["value"] == 8.0
     assert any("'mark'" in warning for warning in results["warnings"])
+    assert any("stay where it is" in warning for warning in results["warnings"])
     rows = list(csv.DictReader((out / "dvh.csv").read_text().splitlines()))
     (column,) = (name for name in rows[0] if name.startswith("box ["))
     at_8 = next(row for row in rows if row["dose [Gy]"] == "8.0")

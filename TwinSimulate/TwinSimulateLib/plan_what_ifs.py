@@ -7,7 +7,7 @@ surface and densities, and that another prescription would be planned anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -59,10 +59,10 @@ def with_margin(structure: Image, margin_mm: float) -> Image:
         inside = distance_transform_edt(inside, sampling=spacing) > -margin_mm + beyond
     if not inside.any():
         raise InvalidInput(f"Structure {structure.name!r}: a margin of {margin_mm:g} mm leaves nothing of it.")
-    return Image(inside, Grid(tuple(int(n) for n in shape), matrix), name=f"{structure.name} {margin_mm:+g} mm")
+    return Image(inside, Grid(inside.shape, matrix), name=f"{structure.name} {margin_mm:+g} mm")
 
 
-def moved(structure: Image, by_ras_mm: tuple[float, float, float]) -> Image:
+def moved(structure: Image, by_ras_mm: Sequence[float]) -> Image:
     """The structure elsewhere, by a vector in mm towards the patient's right, front and head."""
     matrix = structure.grid.ijk_to_ras.copy()
     matrix[:3, 3] += by_ras_mm
@@ -74,7 +74,7 @@ def after_shifts(dose: Image, structure: Image, distance_mm: float) -> Mapping[s
     if not 0 < distance_mm <= MOST_MM:
         raise InvalidInput(f"A shift must be above 0 and at most {MOST_MM:g} mm, not {distance_mm}.")
     return {
-        name: dose_volume(dose, moved(structure, tuple(distance_mm * c for c in direction)))
+        name: dose_volume(dose, moved(structure, [distance_mm * c for c in direction]))
         for name, direction in DIRECTIONS.items()
     }
 
