@@ -195,13 +195,10 @@ def test_a_planning_systems_plan_through_dicom(tmp_path, data):
     made.NumberOfFrames, made.PixelSpacing = frames, [2.5, 2.5]
     made.GridFrameOffsetVector = (np.arange(frames) * 2.5).tolist()
     made.PixelData = np.round(real.array / 1e-6).astype("<u4").tobytes()
-    regions = {name: eclipse_outlines(folder, name) for name in ("PTV1", "BRSTEM")}
-    goals = tmp_path / "goals.toml"
-    goals.write_text(
-        '[prescription]\nfractions = 30\ndose_gy = 60\n[[goal]]\nstructure = "PTV1"\nmetric = "D95%"\nat_least = 57\n'
-        '[[goal]]\nstructure = "BRSTEM"\nmetric = "D0.03cc"\nat_most = 54\n[[complication]]\nstructure = "BRSTEM"\n'
-        'organ = "brainstem"\n'
-    )
+    regions = {
+        name: eclipse_outlines(folder, name) for name in read_goals(ROOT / "docs/cases/brain_goals.toml").structures()
+    }
+    goals = ROOT / "docs/cases/brain_goals.toml"
     found = evaluate_plan(
         write(tmp_path / "rd.dcm", made), write_structures(tmp_path / "rs.dcm", regions), tmp_path / "out", goals=goals
     )
@@ -211,3 +208,5 @@ def test_a_planning_systems_plan_through_dicom(tmp_path, data):
     assert found["goal, PTV1, D95%"]["value"] == pytest.approx(expected, abs=0.2)
     assert found["goals_verdict"]["value"] == "pass"
     assert found["ntcp, BRSTEM"]["value"] < 0.05
+    low, high = found["eqd2_geud_gy, BRSTEM"]["interval_90"]
+    assert found["mean_gy, BRSTEM"]["value"] < low < high < found["max_gy, BRSTEM"]["value"]

@@ -118,7 +118,7 @@ def structure(
             f"Region {name!r}: it is drawn in one plane only, so how thick it is is not known. Draw it in two or more."
         )
     low, high = _box(placed, distance)
-    fine = float(np.clip(np.cbrt(np.prod(high - low) / SAMPLES), _FINEST_MM, 0.5 * distance))
+    fine = float(np.clip(np.cbrt(np.prod(high - low) / SAMPLES), _FINEST_MM, max(0.5 * distance, 1.0)))
     step = 0.5 * distance / np.ceil(0.5 * distance / fine)  # the outermost planes lie between two layers
     layers = round((high[2] - low[2]) / step)
     columns, rows = (int(np.ceil((high - low)[n] / fine)) + 2 for n in (0, 1))
