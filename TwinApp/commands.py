@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, dose."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rich.progress import Progress as Bar
 
 from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
+
+from .dose_command import dose
 
 app = typer.Typer(
     add_completion=False,
@@ -84,7 +86,7 @@ def fuse(
         out = out or Path("output") / images[0].name.split(".")[0]
         with fusing:
             results = fuse_loaded(loaded, out, fusing)
-    _tell(results, job.warnings)
+    tell(results, job.warnings)
     print(f"The verdicts are in {out / 'fusion.html'}")
 
 
@@ -140,7 +142,7 @@ def segment(
         results = segment_images(
             images, out, model, modalities=modality or (), patient=patient, looks=looks, tidy=tidy, job=job
         )
-    _tell(results, job.warnings)
+    tell(results, job.warnings)
     print(f"The labels are {out / 'anatomy.nii.gz'}; a picture is {out / 'anatomy.png'}")
 
 
@@ -232,16 +234,20 @@ def train(
     print(f"The weights are {weights}; the learning curve is {weights.parent / 'curve.jsonl'}")
 
 
+app.command()(dose)
+
+
 def _run_case(case: Path, out: Path) -> None:
     from .pipeline import run_case
 
     with job_on_terminal() as job:
         results = run_case(case, out, job)
-    _tell(results, job.warnings)
+    tell(results, job.warnings)
     print(f"The report is {out / 'report.html'}")
 
 
-def _tell(results: dict[str, dict[str, Any]], warnings: Iterable[str]) -> None:
+def tell(results: dict[str, dict[str, Any]], warnings: Iterable[str]) -> None:
+    """Print the warnings and the results, a line each."""
     for warning in warnings:
         print(f"Note: {warning}")
     for name, entry in results.items():

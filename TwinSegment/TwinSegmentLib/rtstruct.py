@@ -68,8 +68,7 @@ def read_rtstruct(
     colours: dict[str, Colour] = {}
     chosen = _chosen(_regions(Path(path)), roi_names)
     for name, item, contours, observed in job.each(chosen):
-        _check_frame(item, frame_of_reference_uid, name)
-        outlines = [grid.to_ijk(points) for points in _outlines(contours, name)]
+        outlines = [grid.to_ijk(points) for points in _region_outlines(item, contours, frame_of_reference_uid, name)]
         _check_on_grid(outlines, grid, name)
         check_memory(16.0 * grid.size, f"Region {name!r}")
         masks[name] = _fill_region(outlines, grid, _slab_mm(contours, name), name, job)
@@ -81,6 +80,31 @@ def read_rtstruct(
         if code := read_code(observed, "RTROIIdentificationCodeSequence", name):
             codes[name] = code
     return Segmentation.from_masks(grid, masks, codes, colours)
+
+
+def read_outlines(
+    path: str | Path,
+    frame_of_reference_uid: str | None = None,
+    roi_names: Sequence[str] | None = None,
+    job: Job | None = None,
+) -> dict[str, list[np.ndarray]]:
+    """The outlines of regions of interest as they were drawn, in RAS mm: by name, each of shape (points, 3).
+
+    Parameters and errors are those of `read_rtstruct`; where no names are given, a region that cannot be used (a point,
+    an empty one) is left out with a warning, and only if none is left is that an error.
+    """
+    job = job or Job()
+    outlines: dict[str, list[np.ndarray]] = {}
+    for name, item, contours, _ in _chosen(_regions(Path(path)), roi_names):
+        try:
+            outlines[name] = _region_outlines(item, contours, frame_of_reference_uid, name)
+        except InvalidInput as error:
+            if roi_names is not None:
+                raise
+            job.warn(f"Left out: {error}")
+    if not outlines:
+        raise InvalidInput(f"{display_name(Path(path).name)}: no region of interest in it can be used.")
+    return outlines
 
 
 def region_names(path: str | Path) -> list[str]:
@@ -153,6 +177,11 @@ def _check_frame(item: Dataset, frame_of_reference_uid: str | None, name: str) -
         )
 
 
+def _region_outlines(item: Dataset, contours: Dataset, frame: str | None, name: str) -> list[np.ndarray]:
+    _check_frame(item, frame, name)
+    return _outlines(contours, name)
+
+
 def _outlines(contours: Dataset, name: str) -> list[np.ndarray]:
     """The corners of each outline, in RAS mm."""
     outlines = []
@@ -220,7 +249,7 @@ def _fill_planes(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, 
     nearest = np.floor((np.arange(grid.shape[0]) - heights.min()) / gap + 0.5 + 1e-6).astype(int)
     mask = np.zeros(grid.shape, bool)
     for outline in outlines:
-        _check_simple(outline[:, :2], name, job)
+        check_simple(outline[:, :2], name, job)
     for plane in np.unique(plane_of):
         filled = fill([o[:, :2] for o, at in zip(outlines, plane_of) if at == plane], grid.shape[1:])
         mask[nearest == plane] = filled
@@ -242,7 +271,7 @@ def _distance(heights: np.ndarray, slab: float | None) -> float:
     return whole / max(round(whole / float(np.median(gaps))), 1)
 
 
-def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
+def check_simple(outline: np.ndarray, name: str, job: Job) -> None:
     """Refuse an outline that crosses itself if that changes what is inside; warn of small loops."""
     if not crosses_itself(outline):
         return
@@ -257,16 +286,27 @@ def _check_simple(outline: np.ndarray, name: str, job: Job) -> None:
     job.warn(f"Region {name!r}: outlines cross themselves in small loops, which change their area by less than 5 %.")
 
 
-def _planes_grid(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, name: str) -> Grid:
-    """A grid whose slices are the planes of the outlines, as fine within them as the target; RAS mm."""
+def planes_axes(outlines: Sequence[np.ndarray], tolerance_mm: float, name: str) -> np.ndarray:
+    """Unit vectors of the outlines' planes, as rows: two within them and their normal; RAS.
+
+    `InvalidInput` if a corner leaves its outline's plane by more than the tolerance, or the largest outline is a line.
+    """
     largest = max(outlines, key=lambda o: np.linalg.norm(np.ptp(o, axis=0)))
-    _, _, axes = np.linalg.svd(largest - largest.mean(axis=0), full_matrices=False)
-    heights = [o @ axes[2] for o in outlines]
-    flat = max(float(np.ptp(h)) for h in heights)
-    if flat > max(0.5, 0.5 * grid.spacing.min()):
+    _, extent, axes = np.linalg.svd(largest - largest.mean(axis=0), full_matrices=False)
+    if extent[1] < 1e-6 * extent[0]:
+        raise InvalidInput(f"Region {name!r}: its largest outline is a line, which encloses nothing.")
+    flat = max(float(np.ptp(o @ axes[2])) for o in outlines)
+    if flat > tolerance_mm:
         raise InvalidInput(
             f"Region {name!r}: the outlines do not lie in parallel planes: they leave theirs by up to {flat:.3g} mm."
         )
+    return axes
+
+
+def _planes_grid(outlines: list[np.ndarray], grid: Grid, slab_mm: float | None, name: str) -> Grid:
+    """A grid whose slices are the planes of the outlines, as fine within them as the target; RAS mm."""
+    axes = planes_axes(outlines, max(0.5, 0.5 * grid.spacing.min()), name)
+    heights = [o @ axes[2] for o in outlines]
     slice_mm = float(grid.spacing.max())
     slab = None if slab_mm is None else slab_mm / slice_mm
     spacing = _distance(np.array([h.mean() for h in heights]) / slice_mm, slab) * slice_mm

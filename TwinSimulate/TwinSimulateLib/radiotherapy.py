@@ -91,16 +91,26 @@ class Schedule:
 
     def bed_gy(self, alpha_beta_gy: float) -> float:
         """Biologically effective dose n d (1 + d / (alpha/beta)), in Gy."""
-        return self.total_gy * (1.0 + self.dose_gy / alpha_beta_gy)
+        return float(bed_gy(self.total_gy, max(self.fractions, 1), alpha_beta_gy))
 
     def eqd2_gy(self, alpha_beta_gy: float) -> float:
         """Dose in 2 Gy fractions with the same biologically effective dose, in Gy."""
-        return self.bed_gy(alpha_beta_gy) / (1.0 + 2.0 / alpha_beta_gy)
+        return float(eqd2_gy(self.total_gy, max(self.fractions, 1), alpha_beta_gy))
 
 
 NO_TREATMENT = Schedule("none")
 SCENARIOS = (NO_TREATMENT, Schedule.of(25, 2.0), Schedule.of(5, 6.0))
 """What a comparison asks unless told otherwise."""
+
+
+def bed_gy(dose_gy, fractions: int, alpha_beta_gy: float):
+    """Biologically effective dose, in Gy, of total doses given in equal fractions: a number, or an array of voxels."""
+    return dose_gy * (1.0 + dose_gy / (fractions * alpha_beta_gy))
+
+
+def eqd2_gy(dose_gy, fractions: int, alpha_beta_gy: float):
+    """Dose in 2 Gy fractions, in Gy, with the biologically effective dose of total doses given in equal fractions."""
+    return bed_gy(dose_gy, fractions, alpha_beta_gy) / (1.0 + 2.0 / alpha_beta_gy)
 
 
 def survival(dose_gy: float, alpha: float, alpha_beta_gy: float) -> float:

@@ -9,6 +9,7 @@ from TwinCore import InvalidInput
 from .model import Model
 
 MODELS = {
+    "radiotherapy": "radiotherapy_model:Radiotherapy",
     "tumour_growth": "tumour_growth:TumourGrowth",
 }
 

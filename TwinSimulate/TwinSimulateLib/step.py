@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -170,7 +170,10 @@ class SimulationStep:
         run.record(results)
 
     def _model(self) -> TumourGrowth:
-        return cast(TumourGrowth, registry.find(self.model, self.preset))
+        model = registry.find(self.model, self.preset)
+        if not isinstance(model, TumourGrowth):
+            raise InvalidInput(f"The model {self.model!r} has no growth over time to simulate on a twin.")
+        return model
 
 
 def _holding(segmentations: Sequence[Segmentation], name: str) -> Segmentation:
