@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, dose."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose."""
 
 from __future__ import annotations
 
@@ -235,6 +235,25 @@ def train(
 
 
 app.command()(dose)
+
+
+@app.command()
+def learn(
+    images: Annotated[list[Path], typer.Argument(help="Volumes or DICOM folders, one a channel of the model.")],
+    labels: Annotated[Path, typer.Option(help="Corrected label map, with its table beside it (.csv).")],
+    model: Annotated[str, typer.Option(help="Of those that `digitaltwin models` lists: the one that learns.")],
+    name: Annotated[str, typer.Option(help="Of the new model, which is added to your own catalogue.")],
+    table: Annotated[Path | None, typer.Option(help="Names of the labels (.csv).")] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="CT, MR or PT:unit of each image that is not DICOM, in their order.")
+    ] = None,
+) -> None:
+    """Let the last layers of a model learn from one patient's corrected labels; the model itself stays as it is."""
+    from .learning import learn_from_labels
+
+    with job_on_terminal() as job:
+        weights = learn_from_labels(images, labels, model, name, table=table, modalities=modality or (), job=job)
+    print(f"Model {name!r} is ready: {weights}")
 
 
 def _run_case(case: Path, out: Path) -> None:

@@ -30,7 +30,7 @@ BUILT_IN = Path(__file__).parent / "built_in"
 """Folder of the models that come with the project, each in a folder of its name."""
 
 GREY = (127, 127, 127)
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     name = str(row["name"])
     if row["kind"] in PROGRAM_KINDS:
         raise ValueError(f"model {name!r}: {PROGRAM_KINDS[row['kind']]} {INSTEAD}")
-    if not _NAME.match(name) or row["kind"] not in KINDS:
+    if not NAME.match(name) or row["kind"] not in KINDS:
         raise ValueError(f"model {name!r} has a name or kind that is not allowed")
     return Entry(
         name,

@@ -259,7 +259,7 @@ class Model:
         window = self.window_that_fits(images[0], job)
         values, inside = self.inputs(images, grid)
         if brightness != 1.0:
-            values = np.sign(values) * np.abs(values) ** np.float32(brightness)
+            values = brightened(values, brightness)
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
             values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
@@ -281,6 +281,11 @@ def check_channels(name: str, images: Sequence[Image], modalities: Sequence[str]
                 f"Model {name!r} takes {wanted.replace('/', ' or ')}, and image {image.name!r} is "
                 f"{image.modality or 'of no modality'}."
             )
+
+
+def brightened(values: np.ndarray, power: float) -> np.ndarray:
+    """What is shown to a network, raised to a power; below zero as above."""
+    return np.sign(values) * np.abs(values) ** np.float32(power)
 
 
 def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
