@@ -83,5 +83,7 @@ def test_what_lies_outside_the_dose_is_told_and_not_counted():
     assert "outside the dose grid" in job.warnings[0]
     with pytest.raises(InvalidInput, match="no part of it lies inside"):
         dose_volume(dose, Image(box.array, Grid.isotropic((20, 20, 20), 1.0, (500, 0, 0)), name="box"))
+    with pytest.raises(InvalidInput, match="take one label"):
+        dose_volume(dose, Image(np.full(grid.shape, 3, np.uint8), grid, name="labels"))
     with pytest.raises(InvalidInput, match="Gy"):
         dose_volume(dose.with_array(dose.array, unit="1"), box)
