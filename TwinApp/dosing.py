@@ -85,8 +85,7 @@ def evaluate_plan(
     with drawing:
         drawn = _structures(Path(structures), series, asked, ends, drawing)
     with measuring:
-        each = measuring.each(drawn.items(), "histograms")
-        histograms = {name: dose_volume(series.image, s, measuring) for name, s in each}
+        histograms = _histograms(series.image, drawn, asked, measuring)
     prescribed = prescription.dose_gy if prescription else None
     results, table = _goals(asked, histograms, prescribed)
     results.update(_what_ifs(asked, series.image, drawn, histograms))
@@ -144,6 +143,21 @@ def _structures(path: Path, series: Series, asked: GoalsFile, ends: str, job: Jo
         found.update(read_structures(path, frame, wanted, ends, job))
         if unknown := [name for name in wanted if name not in found]:
             raise MissingInput(f"The structure {unknown[0]!r} is known here by another name: {', '.join(found)}.")
+    return found
+
+
+def _histograms(dose: Image, drawn: Mapping[str, Image], asked: GoalsFile, job: Job) -> dict[str, DoseVolume]:
+    """Of every structure that the dose reaches; one that is named in the goals must be reached."""
+    found: dict[str, DoseVolume] = {}
+    for name in job.each(drawn, "histograms"):
+        try:
+            found[name] = dose_volume(dose, drawn[name], job)
+        except InvalidInput as error:
+            if name in asked.structures():
+                raise
+            job.warn(f"Left out: {error}")
+    if not found:
+        raise InvalidInput("None of the structures lies inside the dose grid.")
     return found
 
 

@@ -133,7 +133,13 @@ def test_files_that_do_not_belong_together_are_refused(files, tmp_path):
         run(files, tmp_path / "out", dose=elsewhere, plan=None)
     with pytest.raises(InvalidInput, match="not RTDOSE"):
         run(files, tmp_path / "out", dose=files["structures"])
-    assert not (tmp_path / "out").exists()
+    away = {"box": planes(BOX, [34, 36, 38]), "far": planes(BOX + 500, [34, 36, 38])}
+    aside = write_structures(tmp_path / "aside.dcm", away)
+    assert "mean_gy, far" not in run(files, tmp_path / "out", structures=aside, goals=None)
+    files["goals"].write_text('[[goal]]\nstructure = "far"\nmetric = "mean"\nat_most = 26')
+    with pytest.raises(InvalidInput, match="'far'.*inside the dose grid"):
+        run(files, tmp_path / "other", structures=aside)
+    assert not (tmp_path / "other").exists()
 
 
 WRONG = {

@@ -98,6 +98,12 @@ def test_a_structure_set_is_read_and_its_points_are_left_out(tmp_path):
         read_structures(path, FRAME, ["mark"])
     with pytest.raises(MissingInput, match="box, flat, mark"):
         read_structures(path, FRAME, ["heart"])
-    with pytest.raises(InvalidInput, match="no region of interest in it can be used"):
+    with pytest.raises(InvalidInput, match="no region of interest in it can be used.*frame of reference"):
         read_structures(path, "1.2.3")
+    regions["ghost"] = planes(SQUARE[[0, 2, 1, 3]], [0, 3])
+    path = write(tmp_path / "rs.dcm", regions)
+    assert list(read_structures(path, FRAME, job=job)) == ["box", "flat"]
+    assert any("figure of eight" in warning for warning in job.warnings)
+    with pytest.raises(InvalidInput, match="figure of eight"):
+        read_structures(path, FRAME, ["ghost"])
     assert ENDS.default == "tapered"

@@ -37,6 +37,21 @@ def test_the_doses_voxels_do_not_matter_in_a_linear_gradient(spacing):
     assert np.abs(found.cumulative(DOSES) - exact_percent("sphere", 0, DOSES)).max() < 0.2
 
 
+def test_a_turned_and_flipped_dose_grid_gives_the_same():
+    """The same gradient on a grid whose axes lie across, along and against the patient's."""
+    turn, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn * [2.0, -3.0, 2.5]
+    matrix[:3, 3] = -matrix[:3, :3] @ [20, 15, 18]
+    grid = Grid((37, 31, 41), matrix)
+    x = grid.to_ras(np.stack(np.indices(grid.shape)[::-1], axis=-1))[..., 0]
+    found = dose_volume(
+        Image(MIDDLE_GY + x, grid, unit="Gy"), structure(outlines("cylinder", 2.0, 1.0), "cylinder", "slab")
+    )
+    assert found.outside_ml == 0.0
+    assert np.abs(found.cumulative(DOSES) - exact_percent("cylinder", 0, DOSES)).max() < 0.2
+
+
 def test_a_sphere_of_voxels_with_fractions_at_its_edge():
     """Voxels as coarse as the dose's: the fraction of each, from distances to the centre, gives the volume."""
     dose = gradient(2)
@@ -83,5 +98,7 @@ def test_what_lies_outside_the_dose_is_told_and_not_counted():
     assert "outside the dose grid" in job.warnings[0]
     with pytest.raises(InvalidInput, match="no part of it lies inside"):
         dose_volume(dose, Image(box.array, Grid.isotropic((20, 20, 20), 1.0, (500, 0, 0)), name="box"))
+    with pytest.raises(InvalidInput, match="take one label"):
+        dose_volume(dose, Image(np.full(grid.shape, 3, np.uint8), grid, name="labels"))
     with pytest.raises(InvalidInput, match="Gy"):
         dose_volume(dose.with_array(dose.array, unit="1"), box)

@@ -95,15 +95,17 @@ def read_outlines(
     """
     job = job or Job()
     outlines: dict[str, list[np.ndarray]] = {}
+    refusals = []
     for name, item, contours, _ in _chosen(_regions(Path(path)), roi_names):
         try:
             outlines[name] = _region_outlines(item, contours, frame_of_reference_uid, name)
         except InvalidInput as error:
             if roi_names is not None:
                 raise
+            refusals.append(str(error))
             job.warn(f"Left out: {error}")
     if not outlines:
-        raise InvalidInput(f"{display_name(Path(path).name)}: no region of interest in it can be used.")
+        raise InvalidInput(f"{display_name(Path(path).name)}: no region of interest in it can be used. {refusals[0]}")
     return outlines
 
 

@@ -58,7 +58,7 @@ def read_structures(
     frame_of_reference_uid : str, optional
         Outlines drawn in another frame are refused.
     roi_names : sequence of str, optional
-        Which regions; all that are closed where not given, the others being told of.
+        Which regions; all that can be used where not given, the others being told of.
     ends : str
         An option of `ENDS`.
     job : Job, optional
@@ -72,7 +72,12 @@ def read_structures(
     outlines = read_outlines(path, frame_of_reference_uid, roi_names, job)
     found: dict[str, Image] = {}
     for name in job.each(outlines, "structures"):
-        found[name] = structure(outlines[name], name, ends, _usual_distance(outlines.values()), job)
+        try:
+            found[name] = structure(outlines[name], name, ends, _usual_distance(outlines.values()), job)
+        except InvalidInput as error:
+            if roi_names is not None or len(outlines) == 1:
+                raise
+            job.warn(f"Left out: {error}")
     return found
 
 

@@ -188,7 +188,7 @@ def over_alpha_beta(read_out: Callable[[float], float], alpha_beta: Parameter, u
     >>> cord = find_endpoint("spinal cord")
     >>> dose = over_alpha_beta(lambda ratio: eqd2_gy(45.0, 15, ratio), cord.alpha_beta, "Gy")
     >>> round(dose.value, 1), [round(end, 1) for end in dose.interval_90]
-    (56.2, [52.5, 60.0])
+    (56.2, [52.5, 59.9])
     """
     if alpha_beta.prior is None:
         raise InvalidInput(f"Parameter {alpha_beta.name!r} has no prior to take an interval from.")

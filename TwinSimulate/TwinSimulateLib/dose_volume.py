@@ -123,6 +123,11 @@ def dose_volume(dose: Image, structure: Image, job: Job | None = None) -> DoseVo
     """
     if dose.unit != GRAY or dose.array.ndim != 3:
         raise InvalidInput(f"{dose.name or 'The dose'}: a volume in Gy is needed, not one in {dose.unit!r}.")
+    if structure.array.size and not (structure.array.min() >= 0 and structure.array.max() <= 1):
+        raise InvalidInput(
+            f"Structure {structure.name!r}: its values must be from 0 to 1, the fraction of each voxel that belongs to "
+            "it. Of a label map, take one label."
+        )
     k, j, i = np.nonzero(structure.array)
     parts = _divisions(structure, dose, k.size)
     count = k.size * int(np.prod(parts))
