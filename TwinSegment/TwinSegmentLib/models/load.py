@@ -52,7 +52,7 @@ def load_model(entry: Entry) -> Model:
         entry.labels,
         spacing_mm=float(settings["spacing_mm"]),
         axes=settings["axes"],
-        shown={modality: _shown(how) for modality, how in settings["shown"].items()},
+        shown=shown_of(entry),
         modalities=entry.modalities,
         window=network.size if isinstance(network, OnnxNetwork) and network.size else settings.get("window"),
         overlap=float(settings.get("overlap", 0.25)),
@@ -61,6 +61,11 @@ def load_model(entry: Entry) -> Model:
         temperature=float(settings.get("temperature", 1.0)),
         overlapping=bool(settings.get("overlapping", False)),
     )
+
+
+def shown_of(entry: Entry) -> dict[str, Shown]:
+    """By modality, how brightness is shown to the entry's network."""
+    return {modality: _shown(how) for modality, how in entry.settings["shown"].items()}
 
 
 def _bundle(entry: Entry) -> Model:
