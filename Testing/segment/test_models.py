@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import threading
 
 import jsonschema
 import numpy as np
@@ -21,7 +22,8 @@ from TwinSegmentLib.models.calibration import calibrate, calibration_error, conf
 from TwinSegmentLib.models.catalogue import find_model, read_catalogue
 from TwinSegmentLib.models.fetch import fetch, verify
 from TwinSegmentLib.models.load import load_model
-from TwinSegmentLib.networks.graph import unet
+from TwinSegmentLib.networks.engine import Engine
+from TwinSegmentLib.networks.graph import meshnet, unet
 from TwinSegmentLib.networks.model import Model, Shown
 from TwinSegmentLib.networks.weights import save_weights
 
@@ -29,7 +31,8 @@ from TwinSegmentLib.networks.weights import save_weights
 def entry_of(files: dict[str, bytes], tmp_path, monkeypatch, **changes):
     """A MeshNet entry whose files have these contents, with the cache in tmp_path."""
     monkeypatch.setenv(catalogue_module.CACHE_VARIABLE, str(tmp_path / "cache"))
-    row = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())[0]
+    rows = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())
+    row = next(row for row in rows if row["kind"] == "meshnet")
     row["files"] = [
         {"name": n, "url": f"https://example.org/{n}", "bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()}
         for n, c in files.items()
@@ -242,6 +245,20 @@ def test_a_cancelled_model_stops(ball):
     job.cancel()
     with pytest.raises(JobCancelled):
         label(bright_and_dark(), [ball], job=job)
+
+
+def test_a_network_that_is_at_work_stops_when_its_job_is_cancelled():
+    """One run over the whole of a volume, cancelled from another thread; the engine is good for another run."""
+    pytest.importorskip("openvino")
+    network = meshnet(3, 24, (1, 2, 4, 8, 4, 2, 1))
+    engine, job = Engine(network, random_weights(network)), Job()
+    small = np.random.default_rng(0).random((1, 24, 24, 24), np.float32)
+    expected = engine(small).copy()
+    large = np.zeros((1, 160, 160, 160), np.float32)
+    threading.Timer(0.3, job.cancel).start()
+    with pytest.raises(JobCancelled):
+        engine(large, job)
+    np.testing.assert_array_equal(engine(small), expected)
 
 
 def simulated(rng, count: int, temperature: float):

@@ -114,7 +114,7 @@ def test_what_no_window_reached_is_background():
     inside = np.zeros((16, 8, 8), bool)
     inside[:4] = True
     scores = windowed(
-        lambda w: np.stack([w[0], w[0] + 1]), np.ones((1, 16, 8, 8), np.float32), 2, (8, 8, 8), 0.0, inside
+        lambda w, job: np.stack([w[0], w[0] + 1]), np.ones((1, 16, 8, 8), np.float32), 2, (8, 8, 8), 0.0, inside
     )
     np.testing.assert_allclose(scores[:8].reshape(-1, 2), [[1, 2]] * 512)
     np.testing.assert_allclose(scores[8:].reshape(-1, 2), [[CERTAIN, 0]] * 512)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from TwinCore import InvalidInput, MissingPackage
+from TwinCore import InvalidInput, Job, MissingPackage
 
 from . import openvino_engine
 from .graph import Network
@@ -47,12 +47,15 @@ class Engine:
         network.check(weights)
         self.network, self.weights = network, weights
         self.name = name or ("OpenVINO" if openvino_engine.available() else "torch")
-        self._made: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
+        self._made: dict[tuple[int, ...], Callable[..., np.ndarray]] = {}
         if self.name not in ENGINES:
             raise InvalidInput(f"Engine {self.name!r} is not one of {', '.join(ENGINES)}.")
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Scores (classes, k, j, i) of an image (channels, k, j, i); valid until the next call."""
+    def __call__(self, image: np.ndarray, job: Job | None = None) -> np.ndarray:
+        """Scores (classes, k, j, i) of an image (channels, k, j, i); valid until the next call.
+
+        A job that is cancelled ends a run in OpenVINO at once.
+        """
         shape = image.shape[1:]
         if image.shape[0] != self.network.channels or any(n % self.network.multiple for n in shape):
             raise InvalidInput(
@@ -61,9 +64,9 @@ class Engine:
             )
         if shape not in self._made:
             self._made = {shape: self._make(shape)}
-        return self._made[shape](image)
+        return self._made[shape](image, job)
 
-    def _make(self, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    def _make(self, shape: tuple[int, int, int]) -> Callable[..., np.ndarray]:
         if isinstance(self.network, OnnxNetwork):
             return self.network.compiled(shape)
         if isinstance(self.network, ModuleNetwork):
@@ -77,7 +80,7 @@ class Engine:
         return _in_torch(self.network, self.weights)
 
 
-def _in_torch(network: Network, weights: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def _in_torch(network: Network, weights: Mapping[str, np.ndarray]) -> Callable[..., np.ndarray]:
     try:
         from .torch_engine import TorchNetwork
         from .torch_module import run_module

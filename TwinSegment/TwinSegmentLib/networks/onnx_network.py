@@ -74,8 +74,8 @@ class OnnxNetwork:
     def check(self, weights: Mapping[str, np.ndarray]) -> None:
         """The file has its weights already."""
 
-    def compiled(self, shape: tuple[int, int, int], threads: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from an image (channels, k, j, i) of one shape to scores (classes, k, j, i).
+    def compiled(self, shape: tuple[int, int, int], threads: int | None = None) -> Callable[..., np.ndarray]:
+        """A function from an image (channels, k, j, i) of one shape, and a job, to scores (classes, k, j, i).
 
         Raises
         ------
@@ -96,7 +96,7 @@ class OnnxNetwork:
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise InvalidInput(f"{self.path.name}: its network cannot be run on {shape} voxels: {reason}") from error
-        return run if self.final == "none" else lambda image: _scores(run(image), self.final)
+        return run if self.final == "none" else lambda image, job=None: _scores(run(image, job), self.final)
 
 
 def _five(port: Port, file: str, what: str) -> tuple[int, tuple[int, int, int] | None]:

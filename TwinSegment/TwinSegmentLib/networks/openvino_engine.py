@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from TwinCore import MissingPackage
+from TwinCore import Job, MissingPackage
 
 from .graph import NORM_EPSILON, Network, Step
+
+LOOK_EVERY_MS = 50
+"""How often a run looks whether its job is cancelled."""
 
 
 def compiled(
     network: Network, weights: Mapping[str, np.ndarray], shape: tuple[int, ...], threads: int | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[..., np.ndarray]:
     """A function from an image (channels, k, j, i) of one shape to scores (classes, k, j, i), both float32.
+
+    Its second argument may be a job: when that is cancelled, so is the run.
 
     Raises
     ------
@@ -33,15 +38,19 @@ def compiled(
     return infer_function(model, threads)
 
 
-def infer_function(model, threads: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from an image (channels, k, j, i) to the scores (classes, k, j, i) of an OpenVINO model."""
+def infer_function(model, threads: int | None = None) -> Callable[..., np.ndarray]:
+    """A function from an image (channels, k, j, i), and a job, to the scores (classes, k, j, i) of a model."""
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     request = openvino_package().Core().compile_model(model, "CPU", settings).create_infer_request()
 
-    def run(values: np.ndarray) -> np.ndarray:
-        request.infer([np.ascontiguousarray(values, np.float32)[None]])
+    def run(values: np.ndarray, job: Job | None = None) -> np.ndarray:
+        request.start_async([np.ascontiguousarray(values, np.float32)[None]])
+        while not request.wait_for(LOOK_EVERY_MS):
+            if job is not None and job.is_cancelled:
+                request.cancel()
+                job.checkpoint()
         return request.get_output_tensor(0).data[0]
 
     return run

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from TwinCore import Job
+
 from .openvino_engine import infer_function, openvino_package
 
 
 def compiled_module(
     module: torch.nn.Module, channels: int, shape: tuple[int, int, int], threads: int | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from an image (channels, k, j, i) of one shape to the module's scores (classes, k, j, i).
+) -> Callable[..., np.ndarray]:
+    """A function from an image (channels, k, j, i) of one shape, and a job, to the module's scores (classes, k, j, i).
 
     Parameters
     ----------
@@ -41,11 +43,11 @@ def compiled_module(
     return infer_function(model, threads)
 
 
-def run_module(module: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """The same in torch itself."""
+def run_module(module: torch.nn.Module) -> Callable[..., np.ndarray]:
+    """The same in torch itself, which cannot be cancelled on the way."""
     module.eval()
 
-    def run(image: np.ndarray) -> np.ndarray:
+    def run(image: np.ndarray, job: Job | None = None) -> np.ndarray:
         with torch.inference_mode():
             return module(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None])[0].numpy()
 

@@ -10,8 +10,8 @@ from numba import njit, prange
 
 from TwinCore import Job
 
-Run = Callable[[np.ndarray], np.ndarray]
-"""From a window (channels, k, j, i) to scores (classes, k, j, i)."""
+Run = Callable[[np.ndarray, Job], np.ndarray]
+"""From a window (channels, k, j, i), and a job to be cancelled, to scores (classes, k, j, i)."""
 
 CERTAIN = 100.0
 """Score of the background where nothing was looked at: no other class is left a share.
@@ -90,7 +90,7 @@ def windowed(
     weight = window_weight(size)
     for start in job.each(window_starts(shape, size, overlap, inside), "windows"):
         box = tuple(slice(a, a + n) for a, n in zip(start, size))
-        _add(scores, weights, run(image[(slice(None), *box)]), weight, np.array(start))
+        _add(scores, weights, run(image[(slice(None), *box)], job), weight, np.array(start))
     elsewhere = np.full(classes, -CERTAIN if overlapping else 0.0, np.float32)
     if not overlapping:
         elsewhere[0] = CERTAIN
