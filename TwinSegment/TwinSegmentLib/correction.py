@@ -1,9 +1,7 @@
 """Correcting a segment with clicks: a place that belongs to it and was missed, or one that does not and was taken.
 
 Near a click what was segmented is open to question, elsewhere it stands. A questioned voxel goes to the side that a
-random walker from it reaches first (Grady 2006, IEEE Transactions on Pattern Analysis and Machine Intelligence
-28:1768), who crosses edges reluctantly, and on the way stops now and then at the side whose brightness is likelier
-(Grady 2005, Computer Vision and Pattern Recognition, 763). That is one sparse linear system in a small box.
+random walker from it reaches first, who on the way stops now and then at the side whose brightness is likelier.
 """
 
 from __future__ import annotations
@@ -11,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import cg
+from scipy import ndimage
 
 from TwinCore import Image, InvalidInput, Job
+
+from .random_walker import random_walk
 
 REACH_MM = 15.0
 EDGE = 1.0
 """Steps in brightness of this many times the noise are edges: measured, docs/segmentation.md."""
-LEAST_WEIGHT = 1e-3
 STOPS = 0.1
 """How readily the walker stops at what the brightness says, beside walking on to a neighbour like itself."""
 BINS, BIN_SIGMA = 64, 2.0
@@ -77,21 +75,11 @@ def corrected(
     open_to_question = missed | taken
     open_to_question[tuple(np.concatenate([ins, outs]).T)] = False
     job.checkpoint()
-    result[box] = _walked(np.asarray(image.array[box], np.float32), spacing, segment, open_to_question)
+    values, certain = np.asarray(image.array[box], np.float32), ~open_to_question
+    likely = _likelihood(values, segment, certain)
+    inside = random_walk(values, spacing, certain & segment, certain & ~segment, EDGE, likely, STOPS)
+    result[box] = inside > 0.5
     return result
-
-
-def _walked(values: np.ndarray, spacing: np.ndarray, segment: np.ndarray, questioned: np.ndarray) -> np.ndarray:
-    """The segment with questioned voxels where the walker is likelier to end within it."""
-    likely = _likelihood(values, segment, ~questioned)
-    laplacian = _laplacian(values, spacing)
-    free, answer = questioned.ravel(), segment.ravel().astype(float)
-    rows = laplacian[free]
-    system = rows[:, free] + STOPS * sparse.identity(int(free.sum()))
-    first = likely.ravel()[free]
-    pull = STOPS * first - rows[:, ~free] @ answer[~free]
-    answer[free], _ = cg(system, pull, x0=first, rtol=1e-3, M=sparse.diags(1 / system.diagonal()))
-    return answer.reshape(segment.shape) > 0.5
 
 
 def _likelihood(values: np.ndarray, segment: np.ndarray, certain: np.ndarray) -> np.ndarray:
@@ -105,23 +93,6 @@ def _likelihood(values: np.ndarray, segment: np.ndarray, certain: np.ndarray) ->
 
     inside, outside = density(certain & segment), density(certain & ~segment)
     return (inside / (inside + outside))[bins]
-
-
-def _laplacian(values: np.ndarray, spacing: np.ndarray) -> sparse.csr_array:
-    """Of the graph of voxels and their six neighbours, which are the looser tied the more their brightness differs."""
-    numbers = np.arange(values.size).reshape(values.shape)
-    noise = 1.4826 * float(np.median(np.abs(np.diff(values, axis=2)))) + 1e-6
-    ends, weights = [], []
-    for axis in range(3):
-        step = np.diff(values, axis=axis) / (EDGE * noise)
-        weights.append((np.exp(-0.5 * step**2) + LEAST_WEIGHT).ravel() * (spacing.min() / spacing[axis]) ** 2)
-        pair = [np.moveaxis(numbers, axis, 0)[side] for side in (slice(None, -1), slice(1, None))]
-        ends.append([np.moveaxis(n, 0, axis).ravel() for n in pair])
-    first, second = (np.concatenate(side) for side in zip(*ends))
-    weight = np.concatenate(weights)
-    both = (np.concatenate([first, second]), np.concatenate([second, first]))
-    ties = sparse.csr_array((np.concatenate([weight, weight]), both), shape=(values.size, values.size))
-    return sparse.csr_array(sparse.diags_array(ties.sum(axis=1)) - ties)
 
 
 def _distance(shape, points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
