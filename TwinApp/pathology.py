@@ -26,7 +26,7 @@ SPACING_MM = 2.0
 DEPTH_MM = 6.0
 """From the surface of the white matter to where a tumour starts."""
 
-TUMOUR_ML, STRAIN, DAYS_A_LOOK, MOST_LOOKS = (2.0, 60.0), (0.03, 0.2), 5.0, 400
+TUMOUR_ML, STRAIN, DAYS_A_LOOK, MOST_LOOKS = (2.0, 60.0), (0.05, 0.35), 5.0, 400
 NECROTIC, CORE, OEDEMA = (0.70, 0.85), (0.45, 0.60), (0.15, 0.35)
 """Densities at the outlines: the ranges of the synthetic tumours of GliODIL (Balcerak and others 2025)."""
 
