@@ -271,7 +271,7 @@ class TumourGrowth(Model):
 
         observed, noise = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
         laplace = levenberg_marquardt(
-            forward, observed, noise, prior.log_mean[free], np.sqrt(np.diag(prior.log_covariance))[free], job
+            forward, observed, noise, prior.log_mean[free], prior.log_covariance[np.ix_(free, free)], job
         )
         mean, covariance = prior.log_mean.copy(), prior.log_covariance.copy()
         mean[free], covariance[np.ix_(free, free)] = laplace.mean, laplace.covariance
