@@ -1,8 +1,8 @@
 """How often the 90 % intervals of a calibration hold the truth, over synthetic patients: `make bench`.
 
-Each patient has growth and spread drawn from the prior, a tumour in a block of soft tissue, and volumes with 10 % noise:
-at the reference scan at a lower threshold, and at two follow-up visits at the outline's own and at the lower one. Another
-number of patients can be given: `python Testing/benchmarks/coverage.py 20`.
+Each patient has growth and spread drawn from the prior, a tumour in a block of soft tissue, and volumes with 10 %
+noise: at the reference scan at a lower threshold, and at two follow-up visits at the outline's own and at the lower
+one. Another number of patients can be given: `python Testing/benchmarks/coverage.py 20`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(patients: int) -> None:
         for threshold in (None, LOW_THRESHOLD)
         if day or threshold
     ]
-    held = {name: 0 for name in FITTED}
+    held = dict.fromkeys(FITTED, 0)
     held_out, widened = [], 0
     for sample in prior.samples(patients, seed=5):
         truth = complete(model.parameters, {**{p.name: p.default for p in prior.parameters}, **sample})
