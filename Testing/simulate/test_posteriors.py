@@ -109,8 +109,18 @@ def test_the_residuals_tell_a_trend_from_scatter():
     bent = log_growth(np.log([0.06, 0.05])) + 1.6 * np.sin(np.pi * DAYS / 60.0)
     _, discrepancy = fit_with_discrepancy(log_growth, bent, NOISE, PRIOR_MEAN, PRIOR, Job())
     assert discrepancy.noise_factor > 1.5
-    alternating = Discrepancy(1.0, np.array([1.0, -1.0, 1.0, -1.0, 1.0]))
+    alternating = Discrepancy(1.0, np.array([1.0, -1.0, 1.0, -1.0, 1.0]), 0.5)
     assert alternating.autocorrelation == pytest.approx(-0.8)
-    assert Discrepancy(1.0, np.array([1.0, 1.1, 0.9, 1.0])).autocorrelation > 0.7
-    assert Discrepancy(1.0, np.array([1.0, 2.0, 3.0])).bias == 2.0
-    assert np.isnan(Discrepancy(1.0, np.array([1.0, 2.0, 3.0])).autocorrelation)
+    assert Discrepancy(1.0, np.array([1.0, 1.1, 0.9, 1.0]), 0.5).autocorrelation > 0.7
+    assert Discrepancy(1.0, np.array([1.0, 2.0, 3.0]), 0.5).bias == 2.0
+    assert np.isnan(Discrepancy(1.0, np.array([1.0, 2.0, 3.0]), 0.5).autocorrelation)
+
+
+def test_one_observation_that_does_not_fit_is_told_but_not_explained_away():
+    for distance, improbable in ((1.0, False), (4.0, True)):
+        fit, discrepancy = fit_with_discrepancy(
+            lambda x: np.tanh(x), np.array([distance]), np.array([0.5]), np.zeros(1), np.eye(1), Job()
+        )
+        assert discrepancy.is_improbable is improbable
+        assert discrepancy.noise_factor == 1.0
+        assert fit.converged

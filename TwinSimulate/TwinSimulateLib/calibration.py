@@ -52,6 +52,8 @@ class Calibration:
                 f"The model does not fit the observations to their noise, which was widened "
                 f"{discrepancy.noise_factor:.2g} times, and the intervals with it."
             )
+        elif discrepancy.is_improbable:
+            job.warn("The model does not fit the observations to their noise, and they are too few to widen it.")
         return replace(self._belief(fit.mean, fit.covariance), discrepancy=discrepancy), discrepancy
 
     def smoothed(self, fitted: Posterior, job: Job, seed: int = 0) -> Posterior:

@@ -2,8 +2,8 @@
 
 The widened noise s^2 R is that of greatest evidence, s^2 = r'r / (m - g), with r the residuals in stated standard
 deviations, m their number and g the number of parameters that the data determine, g = n - tr(C P^-1) (MacKay 1992,
-Neural Computation 4:415). It is only widened where the residuals are improbably large under the stated noise, and never
-narrowed.
+Neural Computation 4:415). It is only widened where the residuals are improbably large under the stated noise and there
+is an observation to spare, m - g >= 1; it is never narrowed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,18 @@ class Discrepancy:
         By which the stated noise had to be widened; 1 where the model fits as well as the noise allows.
     residuals : array, shape (m,)
         Observed less fitted, in stated standard deviations, in the order of the observations.
+    probability : float
+        Of residuals as large as under the stated noise, if that and the prior are right.
     """
 
     noise_factor: float
     residuals: np.ndarray
+    probability: float
+
+    @property
+    def is_improbable(self) -> bool:
+        """Whether the model does not fit the observations to their stated noise."""
+        return self.probability < IMPROBABLE
 
     @property
     def bias(self) -> float:
@@ -72,17 +80,16 @@ def fit_with_discrepancy(
         fit = levenberg_marquardt(forward, observed, noise_sd, prior_mean, prior_covariance, first)
     with refits:
         residuals = (observed - fit.predicted) / noise_sd
-        if _probability(residuals, fit, prior_covariance) < IMPROBABLE:
+        probability = _probability(residuals, fit, prior_covariance)
+        if probability < IMPROBABLE and observed.size - _determined(fit, prior_covariance) >= 1.0:
             for _ in range(MOST_REFITS):
                 spare = observed.size - _determined(fit, prior_covariance)
                 before, factor = factor, max(float(np.sqrt(residuals @ residuals / spare)), 1.0)
-                fit = levenberg_marquardt(
-                    forward, observed, factor * noise_sd, prior_mean, prior_covariance, refits, fit.mean
-                )
+                fit = levenberg_marquardt(forward, observed, factor * noise_sd, prior_mean, prior_covariance, refits)
                 residuals = (observed - fit.predicted) / noise_sd
                 if abs(factor - before) < SAME_FACTOR * before:
                     break
-    return fit, Discrepancy(factor, residuals)
+    return fit, Discrepancy(factor, residuals, probability)
 
 
 def _shares(fit: Laplace, prior_covariance: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class Laplace:
         The forward model at the mean.
     iterations : int
     converged : bool
-        Whether the last step was below the tolerance, in prior standard deviations.
+        Whether the step that was left is below the tolerance, in prior standard deviations.
     """
 
     mean: np.ndarray
@@ -48,11 +48,10 @@ def levenberg_marquardt(
     prior_mean: np.ndarray,
     prior_covariance: np.ndarray,
     job: Job,
-    start: np.ndarray | None = None,
     difference: float = 0.05,
     tolerance: float = 1e-3,
 ) -> Laplace:
-    """Fit.
+    """Fit, starting from the prior's mean.
 
     Parameters
     ----------
@@ -62,12 +61,10 @@ def levenberg_marquardt(
     prior_mean : array, shape (n,)
     prior_covariance : array, shape (n, n)
     job : Job
-    start : array, shape (n,), optional
-        Where to begin; at the prior's mean if left out.
     difference : float
         Step of the differences of the Jacobian, in prior standard deviations.
     tolerance : float
-        The fit ends when a step is below this many prior standard deviations.
+        The fit ends when the undamped step is below this many prior standard deviations.
 
     Raises
     ------
@@ -85,27 +82,32 @@ def levenberg_marquardt(
         residual = observed / noise_sd - predicted
         return residual @ residual + z @ z
 
-    z = np.zeros(prior_mean.size) if start is None else np.linalg.solve(root, start - prior_mean)
-    damping, converged, iteration = 1e-3, False, 0
+    z = np.zeros(prior_mean.size)
+    damping, converged, iteration, exactly = 1e-3, False, 0, False
     predicted = whitened(z)
     for iteration in range(1, MOST_ITERATIONS + 1):
         now = cost(predicted, z)
         job.report(iteration / (MOST_ITERATIONS + 1), f"calibration, step {iteration}, misfit {now:.3g}")
-        jacobian = forward_jacobian(whitened, z, predicted, difference)
+        jacobian = (
+            richardson_jacobian(whitened, z, difference)
+            if exactly
+            else forward_jacobian(whitened, z, predicted, difference)
+        )
         gradient, curvature = z - jacobian.T @ (observed / noise_sd - predicted), _curvature(jacobian)
         while damping < MOST_DAMPING:
             step = -np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
             trial = whitened(z + step)
             if cost(trial, z + step) <= now:
+                z, predicted, damping = z + step, trial, damping / 5.0
                 break
             damping *= 5.0
-        else:
+        converged = np.abs(np.linalg.solve(curvature, gradient)).max(initial=0.0) < tolerance
+        if converged or (exactly and damping >= MOST_DAMPING):
             break
-        z, predicted, damping = z + step, trial, damping / 5.0
-        if np.abs(step).max(initial=0.0) < tolerance:
-            converged = True
-            break
-    # The one-run differences that led here are of first order: the last step and the covariance take better ones.
+        if damping >= MOST_DAMPING:
+            # one-run differences point uphill near the minimum of a curved model that does not fit
+            damping, exactly = 1e-3, True
+    # The differences that led here may be of first order: the last step and the covariance take better ones.
     jacobian = richardson_jacobian(whitened, z, difference)
     step = np.linalg.solve(_curvature(jacobian), jacobian.T @ (observed / noise_sd - predicted) - z)
     trial = whitened(z + step)
