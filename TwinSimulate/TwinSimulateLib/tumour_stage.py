@@ -123,9 +123,13 @@ class Stages:
             margins[spacing] = max(margins.get(spacing, 0.0), margin)
             spacings.append(spacing)
         for spacing, margin in margins.items():
-            if spacing not in self._made or self._made[spacing].margin_mm < margin:
-                self._made[spacing] = self._make(spacing, margin)
+            self.prepare(spacing, margin)
         return spacings
+
+    def prepare(self, spacing_mm: float, margin_mm: float) -> None:
+        """Make the stage of a spacing, with a margin of at least so much round the tumour."""
+        if spacing_mm not in self._made or self._made[spacing_mm].margin_mm < margin_mm:
+            self._made[spacing_mm] = self._make(spacing_mm, margin_mm)
 
     def stage(self, spacing_mm: float) -> Stage:
         """The stage of a planned spacing."""
