@@ -33,6 +33,9 @@ HELD_OUT_MEMBERS = 24
 class TumourGrowth(Model):
     """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
 
+    An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
+    and the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread.
+
     >>> model = TumourGrowth("soft-tissue sarcoma")
     >>> posterior = model.prior()
     >>> comparison = model.compare(anatomy, posterior, SCENARIOS, range(0, 121, 3), Job())
