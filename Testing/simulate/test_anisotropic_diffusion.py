@@ -63,6 +63,26 @@ def test_a_gaussian_in_a_rotated_frame_spreads_at_second_order(seed):
     assert np.log2(errors[0] / errors[1]) > 1.8
 
 
+@pytest.mark.parametrize(("angle", "order"), [(0.0, 1.8), (0.5, 0.9)])
+def test_at_the_border_the_order_is_two_along_the_axes_and_one_across(angle, order):
+    """Successive grids, beside a border that nothing crosses: each coarse voxel and the mean of its four fine ones."""
+    frame = np.eye(3)
+    frame[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    tensor, found = frame @ np.diag([1.0, 2.0, 0.5]) @ frame.T, []
+    for cells in (16, 32, 64):
+        h = 32 / cells
+        x = (np.arange(cells) + 0.5) * h
+        start = np.exp(-((x[:, None] - 8) ** 2 + (x - 16) ** 2) / 18)[None]
+        equation = ReactionDiffusion(
+            np.ones(start.shape, bool), (h, h, h), dtype=np.float64, tensor=everywhere(tensor, start.shape)
+        )
+        found.append(equation.advance(start, 1.0, 0.0, 60.0)[0])
+    means = [u.reshape(u.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3)) for u in found[1:]]
+    errors = [np.abs(coarse - fine).max() for coarse, fine in zip(found, means)]
+    assert errors[0] < 0.003
+    assert np.log2(errors[0] / errors[1]) > order
+
+
 def test_mass_and_bounds_hold_whatever_the_tensor():
     """Random tensors of each voxel, random holes, steps of diffusion alone, in stages and explicit."""
     random = np.random.default_rng(0)

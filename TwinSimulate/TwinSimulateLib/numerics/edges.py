@@ -3,7 +3,8 @@
 Where cells move alike in all directions a voxel exchanges with its six neighbours. Where they move along fibres, its
 tensor is written as a sum of positive weights times e e', e being steps to voxels near by (Selling's formula:
 Fehrenbach and Mirebeau 2014, Journal of Mathematical Imaging and Vision 49:123), so that every weight is positive: mass
-is conserved and the density stays within its bounds whatever the tensor.
+is conserved and the density stays within its bounds whatever the tensor. It is of second order, but of first order
+where fibres meet a border at an angle, as the steps across it are left out.
 """
 
 from __future__ import annotations
