@@ -49,6 +49,7 @@ def test_a_prediction_is_left_in_the_scene(twin):
     assert (np.diff(volumes.columns["none"]) > 0).all()
     assert volumes.columns["none"][0] == pytest.approx(start.value, rel=0.03)
     assert twin.nodes("plot")
+    assert 0 < run.results["discretisation_error"].value < 0.05
     assert twin.provenance()[0]["parameters"]["seed"] == 0
 
 
@@ -59,6 +60,8 @@ def test_follow_up_calibrates_the_prediction(twin):
     ).results
     assert after["predicted_volume_ml, none"].value > 1.5 * before["predicted_volume_ml, none"].value
     assert after["proliferation_rate"].value > before["proliferation_rate"].value
+    assert after["noise_factor"].value == 1.0
+    assert "noise_factor" not in before
 
 
 @pytest.mark.parametrize(

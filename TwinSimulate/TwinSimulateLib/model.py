@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from TwinCore import Grid, Image, InvalidInput, Job, MissingInput, Parameter, Quantity, Table
 
+from .inference.discrepancy import Discrepancy
 from .inference.ensemble import band, normal_draws
 
 
@@ -158,6 +159,8 @@ class Posterior:
         Observed and fitted values.
     held_out : Table, optional
         The last visit's values beside their prediction from the visits before it.
+    discrepancy : Discrepancy, optional
+        How the observations depart from the fit, and by how much their noise was widened for it.
     """
 
     parameters: tuple[Parameter, ...]
@@ -165,6 +168,7 @@ class Posterior:
     log_covariance: np.ndarray
     fit: Table | None = None
     held_out: Table | None = None
+    discrepancy: Discrepancy | None = None
 
     @classmethod
     def prior(cls, parameters: Sequence[Parameter]) -> Posterior:
@@ -233,8 +237,10 @@ class Model(ABC):
         """One run with given parameters; those left out take their defaults."""
 
     @abstractmethod
-    def calibrate(self, anatomy: Anatomy, observations: Sequence[Observation], job: Job) -> Posterior:
-        """What the observations, with the priors, say of the parameters."""
+    def calibrate(
+        self, anatomy: Anatomy, observations: Sequence[Observation], job: Job, *, prior: Posterior | None = None
+    ) -> Posterior:
+        """What the observations say of the parameters, with their priors or with the posterior of earlier visits."""
 
     @abstractmethod
     def predict(self, anatomy: Anatomy, posterior: Posterior, times_days: Sequence[float], job: Job) -> Result:

@@ -10,6 +10,7 @@ from TwinCore import Image, InvalidInput, Job, LogNormal, MissingInput, Paramete
 from TwinCore.parameter import complete
 from TwinCore.units import GRAY, NO_UNIT
 
+from .calibration import checked_prior
 from .dose_response import endpoints, eqd2, eqd2_histogram, geud_gy, ntcp, tcp
 from .dose_volume import DoseVolume, dose_volume
 from .inference.ensemble import band
@@ -123,14 +124,16 @@ class Radiotherapy(Model):
         field = eqd2(anatomy.images["dose"], schedule.fractions, member["alpha_beta"])
         return Result({"eqd2": field}, {}, {name: Quantity(v, _unit(name)) for name, v in read_outs.items()})
 
-    def calibrate(self, anatomy: Anatomy, observations: Sequence[Observation], job: Job) -> Posterior:
+    def calibrate(
+        self, anatomy: Anatomy, observations: Sequence[Observation], job: Job, *, prior: Posterior | None = None
+    ) -> Posterior:
         """The prior: `InvalidInput` where there are observations, for no read-out of the model can be measured."""
         if observations:
             raise InvalidInput(
                 "Control and complications are probabilities, which one patient's observations do not calibrate. The "
                 "tumour growth model calibrates radiosensitivity on volumes at follow-up."
             )
-        return self.prior()
+        return checked_prior(prior, self.parameters)
 
     def predict(
         self,

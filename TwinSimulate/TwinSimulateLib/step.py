@@ -10,7 +10,7 @@ import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table
 from TwinCore.segmentation import carry_mask
-from TwinCore.units import DAY, MILLILITRE
+from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
@@ -165,6 +165,10 @@ class SimulationStep:
                 run.add_table(table)
         volumes = run.add_table(outputs.volumes)
         run.add_plot("Viable tumour volume", volumes, "time", [c for c in outputs.volumes.columns if c != "time"])
+        first = outputs.comparison.predictions[self.scenarios[0].name]
+        results["discretisation_error"] = first.numbers["discretisation_error"]
+        if outputs.posterior.discrepancy is not None:
+            results["noise_factor"] = Quantity(outputs.posterior.discrepancy.noise_factor, NO_UNIT)
         for parameter in outputs.posterior.parameters:
             results[f"{parameter.name}"] = Quantity(outputs.posterior.map[parameter.name], parameter.unit)
         run.record(results)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from TwinCore import Grid, Image, Table
+from TwinCore import Grid, Image, Quantity, Table
 from TwinCore.units import DAY, GRAY, MILLILITRE, NO_UNIT
 
 from .inference.ensemble import band
@@ -17,8 +17,8 @@ BENEFIT = 0.1
 """A scenario benefits a member if it leaves this part less viable volume than the first: less would not show."""
 
 
-def prediction(ensemble: Ensemble, members: Sequence[Mapping[str, float]], grid: Grid) -> Result:
-    """The ensemble's fields, curves and numbers, the numbers at its last time."""
+def prediction(ensemble: Ensemble, members: Sequence[Mapping[str, float]], grid: Grid, error: float) -> Result:
+    """The ensemble's fields, curves and numbers, these at its last time; `error` is that of the grid."""
     last = float(ensemble.times_days[-1])
     survivors = np.array([ensemble.schedule.survival(m["alpha"], m["alpha_beta"]) for m in members])
     return Result(
@@ -43,6 +43,7 @@ def prediction(ensemble: Ensemble, members: Sequence[Mapping[str, float]], grid:
             "minimum_volume": Estimate.of_members(ensemble.volume_ml.min(axis=1), MILLILITRE),
             "days_to_regrow": Estimate.of_members(ensemble.days_to_regrow, DAY),
             "surviving_fraction": Estimate.of_members(survivors, NO_UNIT),
+            "discretisation_error": Quantity(error, NO_UNIT),
         },
     )
 

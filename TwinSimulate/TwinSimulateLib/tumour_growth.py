@@ -8,6 +8,7 @@ takes weeks to be cleared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,14 +16,15 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
+from .calibration import Calibration, agreement, checked_prior, uncorrelated
 from .inference.ensemble import band, normal_draws
-from .inference.levenberg_marquardt import levenberg_marquardt
 from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
+from .numerics.discretisation import check_discretisation
 from .numerics.travelling_wave import check_resolution
 from .radiotherapy import NO_TREATMENT, Schedule
 from .tumour_answers import prediction, scenario_table
 from .tumour_presets import PRESETS
-from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member
+from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
 
 HELD_OUT_MEMBERS = 24
@@ -30,6 +32,9 @@ HELD_OUT_MEMBERS = 24
 
 class TumourGrowth(Model):
     """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
+
+    An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
+    and the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread.
 
     >>> model = TumourGrowth("soft-tissue sarcoma")
     >>> posterior = model.prior()
@@ -147,6 +152,8 @@ class TumourGrowth(Model):
         job: Job,
         schedule: Schedule = NO_TREATMENT,
         seed: int = 0,
+        *,
+        prior: Posterior | None = None,
     ) -> Posterior:
         """Growth, spread and (where the patient was treated) radiosensitivity from volumes at follow-up.
 
@@ -160,36 +167,68 @@ class TumourGrowth(Model):
             Treatment that the patient received.
         seed : int
             For the ensemble that predicts the held-out visit.
+        prior : Posterior, optional
+            Of earlier visits, when new ones arrive: the observations are then those of the new visits alone. The
+            parameters' own priors, if left out.
 
         Returns
         -------
         Posterior
-            With `held_out` where there are more than two visits, the reference scan being one.
+            With `held_out` where there are more than two visits, the reference scan being one, or any after a `prior`.
         """
-        observations = sorted(observations, key=lambda o: o.time_days)
-        for o in observations:
-            usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
-            if not usable or not (o.threshold is None or 0 < o.threshold < 1):
-                raise InvalidInput(
-                    f"Observation {o}: a volume above 0 mL with a log_sd above 0 is needed, at day 0 or later, "
-                    "and a threshold between 0 and 1."
-                )
-        if not observations:
-            raise InvalidInput("Calibration needs at least one observed volume.")
-        stages = self._stages(anatomy)
+        observations = _checked(observations)
+        stages, belief = self._stages(anatomy), checked_prior(prior, self.parameters)
         last = observations[-1].time_days
         held_out = None
         hold_out, fit = job.split(held_out_visit=1, all_visits=1)
-        if len({0.0, *(o.time_days for o in observations)}) > 2:
+        visits = {0.0, *(o.time_days for o in observations)}
+        if len(visits) > (1 if prior else 2):
             earlier = [o for o in observations if o.time_days < last]
             with hold_out:
-                before = self._fit(stages, earlier, schedule, hold_out)
+                before = self._fit(stages, belief, earlier, schedule, hold_out) if earlier else prior or belief
                 held_out = self._held_out(
                     stages, before, [o for o in observations if o.time_days == last], schedule, seed, hold_out
                 )
         with fit:
-            fitted = self._fit(stages, observations, schedule, fit)
-        return Posterior(fitted.parameters, fitted.log_mean, fitted.log_covariance, fitted.fit, held_out)
+            fitted = self._fit(stages, belief, observations, schedule, fit)
+        return replace(fitted, held_out=held_out)
+
+    def check_calibration(
+        self,
+        anatomy: Anatomy,
+        observations: Sequence[Observation],
+        posterior: Posterior,
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+        seed: int = 0,
+        *,
+        prior: Posterior | None = None,
+    ) -> Table:
+        """The posterior beside an ensemble smoother's, which takes no derivatives; warns where the two disagree.
+
+        It costs about eight times the calibration that gave `posterior`; what was given to that is given here.
+        """
+        observations = _checked(observations)
+        belief = checked_prior(prior, self.parameters)
+        calibration, _ = self._calibration(self._stages(anatomy), belief, observations, schedule, job)
+        return agreement(posterior, calibration.smoothed(posterior, job, seed), job)
+
+    def volume_error(
+        self,
+        anatomy: Anatomy,
+        parameters: Mapping[str, float],
+        times_days: Sequence[float],
+        job: Job,
+        schedule: Schedule = NO_TREATMENT,
+    ) -> float:
+        """How wrong a run's volume is for its grid's sake, as a share of the largest: from a second, coarser run.
+
+        It warns of more than 5 %, and raises `NotResolved` of more than 20 %.
+        """
+        member, times = complete(self.parameters, parameters), checked_times(times_days)
+        error, spacing = volume_error(self._stages(anatomy, parameters), member, schedule, times, job)
+        check_discretisation(error, spacing, "tumour volume", job)
+        return error
 
     def predict(
         self,
@@ -220,10 +259,10 @@ class TumourGrowth(Model):
         -------
         Comparison
             Each prediction has the fields "probability" (share of members with u at or above the threshold at the last
-            time) and "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume", "
-            ""minimum_volume",
-            "days_to_regrow" (infinite where it has not regrown by the last time), "surviving_fraction", each with "
-            "its intervals.
+            time) and "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume",
+            "minimum_volume", "days_to_regrow" (infinite where it has not regrown by the last time) and
+            "surviving_fraction", each with its intervals, and "discretisation_error": of the volume under the first
+            schedule at the most probable parameters, as `volume_error` has it.
         """
         names = [s.name for s in scenarios]
         if not names or len(set(names)) != len(names):
@@ -231,8 +270,12 @@ class TumourGrowth(Model):
                 f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
             )
         drawn = self._members(posterior, members, seed)
-        ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), job)
-        predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid) for e in ensembles}
+        grids, runs = job.split(grids=1, members=members)
+        with grids:
+            error = self.volume_error(anatomy, posterior.map, times_days, grids, scenarios[0])
+        with runs:
+            ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), runs)
+        predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid, error) for e in ensembles}
         return Comparison(scenario_table(ensembles, drawn), predictions)
 
     def _members(self, posterior: Posterior, members: int, seed: int) -> list[dict[str, float]]:
@@ -250,48 +293,44 @@ class TumourGrowth(Model):
         (spacing,) = stages.plan([member], float(times[-1]), job)
         return run_member(stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep), stages
 
-    def _fit(self, stages: Stages, observations: Sequence[Observation], schedule: Schedule, job: Job) -> Posterior:
-        """Laplace's posterior; radiosensitivity keeps its prior where no fraction came before the last observation."""
-        prior = self.prior()
+    def _calibration(
+        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
+    ) -> tuple[Calibration, float]:
+        """The problem, and the spacing of its runs; radiosensitivity is left alone where no fraction came in time."""
         last = observations[-1].time_days
         untreated = not any(day < last for day in schedule.days)
-        free = [n for n, p in enumerate(prior.parameters) if not (untreated and p.name in ("alpha", "alpha_beta"))]
+        left = uncorrelated(prior, ("alpha", "alpha_beta")) if untreated else []
+        free = [n for n in range(len(prior.parameters)) if n not in left]
         fixed = complete(self.parameters, {})
         # A front one prior deviation thinner each way must fit the grid, which stays as it is during the fit.
         offsets = {"diffusivity": -1.0, "proliferation_rate": 1.0}
         away = np.sqrt(np.diag(prior.log_covariance)) * [offsets.get(p.name, 0.0) for p in prior.parameters]
-        thin = Posterior(prior.parameters, prior.log_mean + away, prior.log_covariance).map
-        (spacing,) = stages.plan([{**fixed, **thin}], last, job)
+        (spacing,) = stages.plan([{**fixed, **replace(prior, log_mean=prior.log_mean + away).map}], last, job)
 
-        def forward(logs):
-            values = prior.log_mean.copy()
-            values[free] = logs
-            member = {**fixed, **Posterior(prior.parameters, values, prior.log_covariance).map}
-            return np.log(observed_volumes(stages, spacing, member, observations, schedule, job))
+        def forward(values):
+            return np.log(observed_volumes(stages, spacing, {**fixed, **values}, observations, schedule, job))
 
-        observed, noise = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
-        laplace = levenberg_marquardt(
-            forward, observed, noise, prior.log_mean[free], np.sqrt(np.diag(prior.log_covariance))[free], job
-        )
-        mean, covariance = prior.log_mean.copy(), prior.log_covariance.copy()
-        mean[free], covariance[np.ix_(free, free)] = laplace.mean, laplace.covariance
-        if not laplace.converged:
-            job.warn("The calibration did not converge: its interval may be too narrow.")
-        fit = Table(
-            "Fit",
-            {
-                "time": [o.time_days for o in observations],
-                "threshold": [o.threshold or fixed["detection_threshold"] for o in observations],
-                "observed": np.exp(observed),
-                "fitted": np.exp(laplace.predicted),
-            },
-            {"time": DAY, "threshold": NO_UNIT, "observed": MILLILITRE, "fitted": MILLILITRE},
-        )
-        posterior = Posterior(prior.parameters, mean, covariance, fit)
+        observed, log_sd = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
+        return Calibration(prior, free, forward, observed, log_sd), spacing
+
+    def _fit(
+        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
+    ) -> Posterior:
+        calibration, spacing = self._calibration(stages, prior, observations, schedule, job)
+        posterior, discrepancy = calibration.laplace(job)
+        residuals = discrepancy.residuals
+        columns = {
+            "time": [o.time_days for o in observations],
+            "threshold": [o.threshold or complete(self.parameters, {})["detection_threshold"] for o in observations],
+            "observed": np.exp(calibration.observed),
+            "fitted": np.exp(calibration.observed - residuals * calibration.log_sd),
+            "residual_in_sd": residuals,
+        }
+        units = {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE}
         check_resolution(
             posterior.map["diffusivity"], posterior.map["proliferation_rate"], spacing, "the calibrated tumour", job
         )
-        return posterior
+        return replace(posterior, fit=Table("Fit", columns, {name: units.get(name, NO_UNIT) for name in columns}))
 
     def _held_out(
         self,
@@ -308,7 +347,9 @@ class TumourGrowth(Model):
         logs = np.log(
             [observed_volumes(stages, h, member, observations, schedule, job) for h, member in zip(spacings, drawn)]
         )
-        noise = normal_draws(HELD_OUT_MEMBERS, len(observations), seed + 1) * [o.log_sd for o in observations]
+        widened = posterior.discrepancy.noise_factor if posterior.discrepancy else 1.0
+        log_sd = widened * np.array([o.log_sd for o in observations])
+        noise = normal_draws(HELD_OUT_MEMBERS, len(observations), seed + 1) * log_sd
         low, high = np.exp(band(logs + noise, 90.0))
         columns = {
             "time": [o.time_days for o in observations],
@@ -318,3 +359,17 @@ class TumourGrowth(Model):
             "high_90": high,
         }
         return Table("Held-out visit", columns, {name: DAY if name == "time" else MILLILITRE for name in columns})
+
+
+def _checked(observations: Sequence[Observation]) -> list[Observation]:
+    """The observations in the order of time; `InvalidInput` names one that cannot be."""
+    if not observations:
+        raise InvalidInput("Calibration needs at least one observed volume.")
+    for o in observations:
+        usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
+        if not usable or not (o.threshold is None or 0 < o.threshold < 1):
+            raise InvalidInput(
+                f"Observation {o}: a volume above 0 mL with a log_sd above 0 is needed, at day 0 or later, "
+                "and a threshold between 0 and 1."
+            )
+    return sorted(observations, key=lambda o: o.time_days)

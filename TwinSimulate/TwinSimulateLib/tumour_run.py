@@ -10,6 +10,7 @@ import numpy as np
 from TwinCore import InvalidInput, Job
 
 from .model import Observation
+from .numerics.discretisation import discretisation_error
 from .numerics.level_set import voxels_above
 from .radiotherapy import Schedule, survival
 from .tumour_stage import Stage, Stages
@@ -115,6 +116,20 @@ def run_ensemble(
             both += [stages.on_anatomy(part, stage) for part in total / len(members)]
         answers.append(Ensemble(schedule, times_days, volume[s], burden[s], both[0], both[1]))
     return answers
+
+
+def volume_error(
+    stages: Stages, member: Mapping[str, float], schedule: Schedule, times_days: np.ndarray, job: Job
+) -> tuple[float, float]:
+    """How wrong the member's volume is for its grid's sake, as a share of its largest, and the grid's spacing."""
+    (spacing,) = stages.plan([member], float(times_days[-1]), job)
+
+    def volumes(spacing_mm):
+        stages.prepare(spacing_mm, stages.stage(spacing).margin_mm)
+        threshold = member["detection_threshold"]
+        return run_member(stages, spacing_mm, member, schedule, times_days, (threshold,), job).volume_ml[:, 0]
+
+    return discretisation_error(volumes, spacing), spacing
 
 
 def observed_volumes(

@@ -11,7 +11,9 @@ from scipy.ndimage import distance_transform_edt
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
+from .fibre_tensor import fibre_tensor
 from .model import Anatomy
+from .numerics.barrier import closed_faces, distance_round
 from .numerics.diffusion import ReactionDiffusion
 from .numerics.travelling_wave import (
     WELL_RESOLVED,
@@ -74,6 +76,7 @@ class Stages:
     Parameters
     ----------
     anatomy : Anatomy
+        Its tissue "barrier" and its image "diffusion_tensor" are used where they are there.
     relative_diffusivity : mapping of str to float
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
@@ -94,6 +97,8 @@ class Stages:
             weighted += np.float32(relative) * fraction
         cover[self._tumour] = weighted[self._tumour] = 1.0
         self._cover, self._weighted = cover, weighted
+        self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
+        self._fibres = anatomy.images.get("diffusion_tensor")
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
@@ -123,9 +128,13 @@ class Stages:
             margins[spacing] = max(margins.get(spacing, 0.0), margin)
             spacings.append(spacing)
         for spacing, margin in margins.items():
-            if spacing not in self._made or self._made[spacing].margin_mm < margin:
-                self._made[spacing] = self._make(spacing, margin)
+            self.prepare(spacing, margin)
         return spacings
+
+    def prepare(self, spacing_mm: float, margin_mm: float) -> None:
+        """Make the stage of a spacing, with a margin of at least so much round the tumour."""
+        if spacing_mm not in self._made or self._made[spacing_mm].margin_mm < margin_mm:
+            self._made[spacing_mm] = self._make(spacing_mm, margin_mm)
 
     def stage(self, spacing_mm: float) -> Stage:
         """The stage of a planned spacing."""
@@ -183,9 +192,14 @@ class Stages:
                 for end, is_open in ((0, low[axis] > 0), (-1, high[axis] < self.grid.shape[axis]))
                 if is_open
             ]
+        tensor = None if self._fibres is None else fibre_tensor(self._fibres, grid)
+        closed = None
+        if self._barrier is not None:
+            closed = closed_faces(self._barrier[box], source, grid)
+            distance = distance_round(distance, domain, closed, float(grid.spacing.min()))
         return Stage(
             grid,
-            ReactionDiffusion(domain, grid.spacing, relative),
+            ReactionDiffusion(domain, grid.spacing, relative, tensor=tensor, closed=closed),
             distance,
             np.sqrt(relative),
             margin_mm,

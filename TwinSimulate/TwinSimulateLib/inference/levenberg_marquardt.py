@@ -1,20 +1,22 @@
-"""Levenberg-Marquardt for a handful of parameters with Gaussian priors and a forward model that is costly but smooth.
+"""Levenberg-Marquardt for a handful of parameters with a Gaussian prior and a forward model that is costly but smooth.
 
-Minimises |(observed - forward(x)) / noise_sd|^2 + |(x - prior_mean) / prior_sd|^2; the Jacobian takes one forward run a
-parameter. The posterior is Laplace's: Gaussian at the minimum with covariance (J' R^-1 J + P^-1)^-1, exact where the
-model is linear.
+Minimises |(observed - forward(x)) / noise_sd|^2 + (x - m)' P^-1 (x - m), the prior being N(m, P); while it moves the
+Jacobian takes one forward run a parameter, at the minimum four. The posterior is Laplace's: Gaussian at the minimum
+with covariance (J' R^-1 J + P^-1)^-1, exact where the model is linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from TwinCore import InvalidInput, Job
 
+from .differences import Forward, forward_jacobian, richardson_jacobian
+
 MOST_ITERATIONS = 25
+MOST_DAMPING = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Laplace:
         The forward model at the mean.
     iterations : int
     converged : bool
-        Whether the last step was below the tolerance, in prior standard deviations.
+        Whether the step that was left is below the tolerance, in prior standard deviations.
     """
 
     mean: np.ndarray
@@ -40,11 +42,11 @@ class Laplace:
 
 
 def levenberg_marquardt(
-    forward: Callable[[np.ndarray], np.ndarray],
+    forward: Forward,
     observed: np.ndarray,
     noise_sd: np.ndarray,
     prior_mean: np.ndarray,
-    prior_sd: np.ndarray,
+    prior_covariance: np.ndarray,
     job: Job,
     difference: float = 0.05,
     tolerance: float = 1e-3,
@@ -56,52 +58,80 @@ def levenberg_marquardt(
     forward : callable
         From parameters, shape (n,), to predictions, shape (m,).
     observed, noise_sd : arrays, shape (m,)
-    prior_mean, prior_sd : arrays, shape (n,)
+    prior_mean : array, shape (n,)
+    prior_covariance : array, shape (n, n)
     job : Job
     difference : float
-        Step of the forward differences of the Jacobian, in prior standard deviations.
+        Step of the differences of the Jacobian, in prior standard deviations.
     tolerance : float
-        The fit ends when a step is below this many prior standard deviations.
+        The fit ends when the undamped step is below this many prior standard deviations.
 
     Raises
     ------
     InvalidInput
-        If an observation or its noise is not a finite number, or the noise is not positive.
+        If an observation or its noise is not a finite number, the noise is not positive, or the prior's covariance is
+        not positive definite.
     """
+    observed, noise_sd = checked_observations(observed, noise_sd)
+    prior_mean, root = np.asarray(prior_mean, float), prior_root(prior_covariance)
+
+    def whitened(z):
+        return forward(prior_mean + root @ z) / noise_sd
+
+    def cost(predicted, z):
+        residual = observed / noise_sd - predicted
+        return residual @ residual + z @ z
+
+    z = np.zeros(prior_mean.size)
+    damping, converged, iteration, exactly = 1e-3, False, 0, False
+    predicted = whitened(z)
+    for iteration in range(1, MOST_ITERATIONS + 1):
+        now = cost(predicted, z)
+        job.report(iteration / (MOST_ITERATIONS + 1), f"calibration, step {iteration}, misfit {now:.3g}")
+        jacobian = (
+            richardson_jacobian(whitened, z, difference)
+            if exactly
+            else forward_jacobian(whitened, z, predicted, difference)
+        )
+        gradient, curvature = z - jacobian.T @ (observed / noise_sd - predicted), _curvature(jacobian)
+        while damping < MOST_DAMPING:
+            step = -np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
+            trial = whitened(z + step)
+            if cost(trial, z + step) <= now:
+                z, predicted, damping = z + step, trial, damping / 5.0
+                break
+            damping *= 5.0
+        converged = np.abs(np.linalg.solve(curvature, gradient)).max(initial=0.0) < tolerance
+        if converged or (exactly and damping >= MOST_DAMPING):
+            break
+        if damping >= MOST_DAMPING:
+            # one-run differences point uphill near the minimum of a curved model that does not fit
+            damping, exactly = 1e-3, True
+    # The differences that led here may be of first order: the last step and the covariance take better ones.
+    jacobian = richardson_jacobian(whitened, z, difference)
+    step = np.linalg.solve(_curvature(jacobian), jacobian.T @ (observed / noise_sd - predicted) - z)
+    trial = whitened(z + step)
+    if cost(trial, z + step) <= cost(predicted, z):
+        z, predicted = z + step, trial
+    covariance = root @ np.linalg.inv(_curvature(jacobian)) @ root.T
+    return Laplace(prior_mean + root @ z, covariance, predicted * noise_sd, iteration, converged)
+
+
+def checked_observations(observed: np.ndarray, noise_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as floats; `InvalidInput` unless all are finite and the noise is positive."""
     observed, noise_sd = np.asarray(observed, float), np.asarray(noise_sd, float)
     if not (np.isfinite(observed).all() and np.isfinite(noise_sd).all() and (noise_sd > 0).all()):
         raise InvalidInput("Observations must be finite numbers, each with a noise above zero.")
-    prior_mean, prior_sd = np.asarray(prior_mean, float), np.asarray(prior_sd, float)
-
-    def whitened(z):
-        predicted = forward(prior_mean + prior_sd * z)
-        return predicted, (observed - predicted) / noise_sd
-
-    z, damping, converged, iteration = np.zeros(prior_mean.size), 1e-3, False, 0
-    predicted, residual = whitened(z)
-    cost = residual @ residual + z @ z
-    for iteration in range(1, MOST_ITERATIONS + 1):
-        job.report(iteration / (MOST_ITERATIONS + 1), f"calibration, step {iteration}, misfit {cost:.3g}")
-        jacobian = _jacobian(whitened, z, residual, difference)
-        gradient, curvature = jacobian.T @ residual + z, jacobian.T @ jacobian + np.eye(z.size)
-        while damping < 1e6:
-            step = -np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), gradient)
-            trial_predicted, trial_residual = whitened(z + step)
-            trial_cost = trial_residual @ trial_residual + (z + step) @ (z + step)
-            if trial_cost <= cost:
-                break
-            damping *= 5.0
-        else:
-            break
-        z, predicted, residual, cost, damping = z + step, trial_predicted, trial_residual, trial_cost, damping / 5.0
-        if np.abs(step).max() < tolerance:
-            converged = True
-            break
-    jacobian = _jacobian(whitened, z, residual, difference)
-    covariance = np.linalg.inv(jacobian.T @ jacobian + np.eye(z.size)) * np.outer(prior_sd, prior_sd)
-    return Laplace(prior_mean + prior_sd * z, covariance, predicted, iteration, converged)
+    return observed, noise_sd
 
 
-def _jacobian(whitened, z: np.ndarray, residual: np.ndarray, difference: float) -> np.ndarray:
-    columns = [(whitened(z + difference * unit)[1] - residual) / difference for unit in np.eye(z.size)]
-    return np.stack(columns, axis=1)
+def prior_root(covariance: np.ndarray) -> np.ndarray:
+    """Lower triangular root of the prior's covariance; `InvalidInput` unless it is positive definite."""
+    try:
+        return np.linalg.cholesky(np.asarray(covariance, float))
+    except np.linalg.LinAlgError:
+        raise InvalidInput("The prior's covariance must be positive definite.") from None
+
+
+def _curvature(jacobian: np.ndarray) -> np.ndarray:
+    return jacobian.T @ jacobian + np.eye(jacobian.shape[1])

@@ -2,8 +2,10 @@
 
 Finite volumes: each voxel exchanges with its six neighbours through faces whose coefficient is the harmonic mean of the
 two diffusivities, which is exact for layers in series; a face to a voxel outside the mask, or outside the box, has
-coefficient zero and lets nothing through. Time steps are Strang's: half a step of logistic growth, solved exactly, a
-step of diffusion, and the other half; the halves of consecutive steps are merged, so a step is one pass through memory.
+coefficient zero and lets nothing through. Diffusion along fibres exchanges with more voxels (`edges`). Time steps are
+Strang's: half a step of logistic growth, solved exactly, a step of diffusion, and the other half; the halves of
+consecutive steps are merged, so a step is one pass through memory. Where many steps of diffusion would go into one of
+growth, it is taken in stages instead (`super_step`).
 """
 
 from __future__ import annotations
@@ -15,8 +17,13 @@ from numba import njit, prange
 
 from TwinCore import InvalidInput, Job
 
+from .edges import edges, reach
+from .super_step import explicit_step, stages_for, super_step
+
 _ONE = np.uint64(1)
 SAFETY = 0.9
+SUPER_FROM = 75.0
+"""Explicit steps in half a step of growth from which stages take over: docs/models/tumour_growth.md."""
 GROWTH_A_STEP = 0.5
 """Largest rho dt: the splitting error in the front's speed grows with it (docs/models/tumour_growth.md)."""
 
@@ -61,6 +68,11 @@ class ReactionDiffusion:
         Voxel spacing along i, j, k, as `Grid.spacing` has it.
     relative_diffusivity : array, shape (k, j, i), optional
         Diffusivity of each voxel relative to the `diffusivity` given to `advance`; 1 everywhere if left out.
+    tensor : array, shape (k, j, i, 3, 3), optional
+        Symmetric, positive definite tensor along the axes k, j, i that each voxel's diffusivity is further multiplied
+        by, such as `fibre_tensor` gives; the same in all directions if left out.
+    closed : bool array, shape (3, k, j, i), optional
+        Faces of each voxel to the next along k, j, i that nothing crosses: barriers thinner than a voxel.
     dtype : float32 or float64
         Precision of the stored fields and of the arithmetic.
 
@@ -72,11 +84,18 @@ class ReactionDiffusion:
     Raises
     ------
     InvalidInput
-        If the domain is empty, or a diffusivity in it is not a positive, finite number.
+        If the domain is empty, a diffusivity in it is not a positive, finite number, or a tensor is not positive
+        definite or too far from isotropic.
     """
 
     def __init__(
-        self, domain: np.ndarray, spacing_mm, relative_diffusivity: np.ndarray | None = None, dtype=np.float32
+        self,
+        domain: np.ndarray,
+        spacing_mm,
+        relative_diffusivity: np.ndarray | None = None,
+        dtype=np.float32,
+        tensor: np.ndarray | None = None,
+        closed: np.ndarray | None = None,
     ):
         self.domain = np.asarray(domain, bool)
         self.dtype = np.dtype(dtype).type
@@ -88,29 +107,32 @@ class ReactionDiffusion:
         inside = relative[self.domain]
         if not (np.isfinite(inside).all() and inside.min() > 0):
             raise InvalidInput("The relative diffusivity must be positive and finite in every voxel of the domain.")
-        padded = np.pad(np.where(self.domain, relative, 0.0), 1)
-        self._shape = padded.shape
         spacing_kji = np.asarray(spacing_mm, float)[::-1]
-        faces = [_face_coefficients(padded, axis, spacing_kji[axis]) for axis in range(3)]
-        total = sum(face + np.roll(face, 1, axis) for axis, face in enumerate(faces))
+        tensors = None if tensor is None else np.asarray(tensor, float)[self.domain]
+        self._margin = 1 if tensors is None else reach(tensors, spacing_kji)
+        padded = self._padded(self.domain)
+        shut = None if closed is None else [self._padded(np.asarray(face, bool)) for face in closed]
+        steps, weights = edges(padded, spacing_kji, self._padded(np.where(self.domain, relative, 0.0)), tensors, shut)
+        self._shape = padded.shape
+        total = sum(w + np.roll(w, s, (0, 1, 2)) for s, w in zip(steps, weights))
         self._largest_outflow = float(total.max())
-        self._top, self._north, self._east = (face.astype(self.dtype).ravel() for face in faces)
-        self.rows, self.first, self.last = _row_spans(np.pad(self.domain, 1))
+        self._weights = np.stack([w.astype(self.dtype).ravel() for w in weights])
+        self.rows, self.first, self.last = _row_spans(padded)
         self.strides = np.uint64(self._shape[2]), np.uint64(self._shape[1] * self._shape[2])
-        self._spare = np.zeros(padded.size, self.dtype)
+        self._steps = (np.array(steps) @ [self.strides[1], self.strides[0], _ONE]).astype(np.uint64)
+        self._spare = [np.zeros(padded.size, self.dtype)]
 
-    def largest_step_days(self, diffusivity: float, rate: float) -> float:
-        """Longest time step, in days, that keeps u within 0 and 1 and the growth over a step small."""
-        diffusive = SAFETY / (diffusivity * self._largest_outflow) if self._largest_outflow > 0 else math.inf
-        return min(diffusive, GROWTH_A_STEP / rate if rate > 0 else math.inf)
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        return np.pad(values, self._margin)
 
     def state(self, density: np.ndarray) -> np.ndarray:
-        """A density, shape (k, j, i), 0 to 1, as `advance_state` takes it: flat, with a layer of nothing around."""
-        return np.pad(np.where(self.domain, density, 0).astype(self.dtype), 1).ravel()
+        """A density, shape (k, j, i), 0 to 1, as `advance_state` takes it: flat, with a margin of nothing around."""
+        return self._padded(np.where(self.domain, density, 0).astype(self.dtype)).ravel()
 
     def density(self, state: np.ndarray) -> np.ndarray:
         """The density of a state on the voxels, shape (k, j, i), zero outside the domain."""
-        return state.reshape(self._shape)[1:-1, 1:-1, 1:-1].copy()
+        inner = (slice(self._margin, -self._margin),) * 3
+        return state.reshape(self._shape)[inner].copy()
 
     def advance(
         self, density: np.ndarray, diffusivity: float, rate: float, days: float, job: Job | None = None
@@ -137,40 +159,55 @@ class ReactionDiffusion:
         """
         if days <= 0:
             return state
-        largest = self.largest_step_days(diffusivity, rate)
+        explicit = self._diffusive_step_days(diffusivity)
+        # stages have no error of their own in time that would make up for that of the splitting: half the growth
+        half_growth = 0.5 * _growth_step_days(rate)
+        # without growth nothing says how long a step may be, but the grid
+        staged = rate > 0 and min(half_growth, days) > SUPER_FROM * explicit
+        largest = half_growth if staged else self.largest_step_days(diffusivity, rate)
         steps = max(1, math.ceil(days / largest)) if math.isfinite(largest) else 1
         half, full = (self.dtype(math.exp(rate * days / steps * part)) for part in (0.5, 1.0))
-        step, one = self.dtype(diffusivity * days / steps), self.dtype(1)
+        one, step = self.dtype(1), diffusivity * days / steps
+        stages = stages_for(days / steps / explicit)
         _grow(state, half, one)
-        now, after = state, self._spare
         for n in range(steps):
             if job is not None:
                 job.checkpoint()
-            _advance(
-                now,
-                after,
-                self._east,
-                self._north,
-                self._top,
-                self.rows,
-                self.first,
-                self.last,
-                *self.strides,
-                step,
-                full if n < steps - 1 else half,
-                one,
-            )
-            now, after = after, now
-        self._spare = after
-        return now
+            last = full if n < steps - 1 else half
+            if staged:
+                self._super_step(state, step, stages)
+                _grow(state, last, one)
+            else:
+                state, self._spare[0] = self._explicit_step(state, self.dtype(step), last), state
+        return state
+
+    def _explicit_step(self, state: np.ndarray, step: float, growth: float) -> np.ndarray:
+        """The state after a step of diffusion and the growth after it, in the spare array."""
+        after, spans, one = self._spare[0], (self.rows, self.first, self.last), self.dtype(1)
+        if len(self._steps) == 3 and self._steps[2] == _ONE:
+            top, north, east = self._weights
+            _advance(state, after, east, north, top, *spans, *self.strides, step, growth, one)
+        else:
+            explicit_step(state, after, (self._steps, self._weights), spans, step)
+            _grow(after, growth, one)
+        return after
+
+    def _super_step(self, state: np.ndarray, step: float, stages: int) -> None:
+        while len(self._spare) < 3:
+            self._spare.append(np.zeros_like(self._spare[0]))
+        spans = self.rows, self.first, self.last
+        super_step([state, *self._spare[:2]], self._spare[2], (self._steps, self._weights), spans, step, stages)
+
+    def largest_step_days(self, diffusivity: float, rate: float) -> float:
+        """Longest explicit step, in days, that keeps u within 0 and 1 and the growth over a step small."""
+        return min(self._diffusive_step_days(diffusivity), _growth_step_days(rate))
+
+    def _diffusive_step_days(self, diffusivity: float) -> float:
+        return SAFETY / (diffusivity * self._largest_outflow) if self._largest_outflow > 0 else math.inf
 
 
-def _face_coefficients(diffusivity: np.ndarray, axis: int, spacing_mm: float) -> np.ndarray:
-    """Harmonic mean over h squared on each voxel's face to the next along the axis; zero where either is outside."""
-    beyond = np.roll(diffusivity, -1, axis)
-    total = diffusivity + beyond
-    mean = np.divide(2.0 * diffusivity * beyond, total, out=np.zeros_like(total), where=total > 0)
-    return mean / spacing_mm**2
+def _growth_step_days(rate: float) -> float:
+    return GROWTH_A_STEP / rate if rate > 0 else math.inf
 
 
 def _row_spans(domain: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
