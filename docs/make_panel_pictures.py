@@ -83,6 +83,8 @@ def segment(panel, scene, folder: Path) -> None:
     until(lambda: panel.selector.twin is not None)
     picture(panel, folder / "panel_segment_ready.png")
     run(panel)
+    panel.ui.surplusButton.click()
+    panel.parameters.surplusClicks.AddControlPointWorld(58.0, 72.0, 72.0)
     picture(panel, folder / "panel_segment_done.png")
 
 
