@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import slicer
 from slicer.i18n import tr as _
 
 from .boxes import chosen_of, fill_box
 from .nodes import points_of
+from .points import new_points, place_points, watch_points
 
 MISSED, SURPLUS = "missedClicks", "surplusClicks"
 COLOURS = {MISSED: (0.0, 0.62, 0.45), SURPLUS: (0.84, 0.37, 0.0)}
@@ -45,8 +45,7 @@ class ClickCorrection:
         fill_box(ui.segmentBox, {name: name for name in segments}, chosen.correctedSegment)
         fill_box(ui.edgesBox, {name: name for name in images}, chosen.edges)
         counts = [len(points_of(node)) for node in (chosen.missedClicks, chosen.surplusClicks)]
-        for node in (chosen.missedClicks, chosen.surplusClicks):
-            self._watch(node)
+        watch_points(self._panel, chosen.missedClicks, chosen.surplusClicks)
         if not segments:
             text = _("There is no segment to correct yet.")
         elif not sum(counts):
@@ -77,23 +76,11 @@ class ClickCorrection:
         """Let the next clicks in the views be points of this list, until the user is done."""
         node = getattr(self._panel.parameters, role)
         if node is None:
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
-            node.CreateDefaultDisplayNodes()
-            node.GetDisplayNode().SetSelectedColor(*COLOURS[role])
-            node.SetControlPointLabelFormat("")
+            node = new_points(name, COLOURS[role])
             setattr(self._panel.parameters, role, node)
-        markups = slicer.modules.markups.logic()
-        markups.SetActiveList(node)
-        markups.StartPlaceMode(True)
+        place_points(node)
 
     def _clear(self) -> None:
         for node in (self._panel.parameters.missedClicks, self._panel.parameters.surplusClicks):
             if node is not None:
                 node.RemoveAllControlPoints()
-
-    def _watch(self, node) -> None:
-        if node is None:
-            return
-        for event in (node.PointPositionDefinedEvent, node.PointPositionUndefinedEvent, node.PointRemovedEvent):
-            if not self._panel.hasObserver(node, event, self._panel.look_again):
-                self._panel.addObserver(node, event, self._panel.look_again)

@@ -45,3 +45,13 @@ def stand_out(node, target: str) -> None:
         display.SetSegmentOpacity2DFill(identifier, QUIET_FILL if quiet else OVERLAY)
         display.SetSegmentOpacity3D(identifier, QUIET_3D if quiet else 1.0)
     display.SetVisibility3D(True)
+
+
+def show_chart(chart) -> None:
+    """Slices, 3D and a chart side by side."""
+    set_layout("SlicerLayoutFourUpPlotView")
+    selection = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    if selection is not None:
+        selection.SetActivePlotChartID(chart.GetID())
+    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
+        view.SetPlotChartNodeID(chart.GetID())

@@ -16,12 +16,12 @@ from TwinCore.step import Step
 from TwinCore.units import in_words
 
 from .verdict_light import VerdictLight
+from .wording import name_in_words, sentence
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 100
 STEPS = 1000
-ABBREVIATIONS = {"nmi", "pet", "suv"}
 
 
 class JobBar:
@@ -217,8 +217,8 @@ def summary(record: Mapping[str, Any]) -> str:
 def _in_words(name: str) -> str:
     """The name of a result without the unit at its end, which follows the number anyway."""
     head, comma, tail = name.partition(", ")
-    words = head.replace("_", " ").removesuffix(" ml").removesuffix(" mm").removesuffix(" days").split()
-    return _sentence(" ".join(w.upper() if w in ABBREVIATIONS else w for w in words)) + comma + tail
+    words = head.replace("_", " ").removesuffix(" ml").removesuffix(" mm").removesuffix(" days")
+    return name_in_words(words) + comma + tail
 
 
 def _number(value: float | str) -> str:
@@ -226,14 +226,9 @@ def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def _sentence(words: str) -> str:
-    """With a capital at its beginning; what follows keeps its own."""
-    return words[:1].upper() + words[1:]
-
-
 def progress_text(progress: Progress) -> str:
     """Where the run is, and how long it still takes."""
-    where = _sentence(": ".join(progress.path)) or _("Working")
+    where = sentence(": ".join(progress.path)) or _("Working")
     seconds = progress.remaining_seconds
     if seconds is None:
         return f"{where} (%p %)"

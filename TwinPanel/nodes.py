@@ -42,6 +42,11 @@ def segment_names(twin: Twin) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def inputs_over_time(twin: Twin) -> list:
+    """The sequences of a twin that no run has made."""
+    return [node for node in twin.nodes("sequence") if node.GetAttribute(RUN) is None]
+
+
 def newest_fused(twin: Twin | None) -> dict[str, Any]:
     """The newest fused volume of each image, by the image's name."""
     fused: dict[str, Any] = {}

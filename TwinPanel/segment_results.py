@@ -13,7 +13,7 @@ from TwinCore import TwinError
 from TwinCore.scene import Twin, node_to_table
 
 from .boxes import chosen_of, fill_box, fill_table
-from .display import overlay
+from .field_display import show_field
 from .nodes import made_by
 
 LOW, HIGH = "volume, low", "volume, high"
@@ -62,7 +62,7 @@ class SegmentResults:
         self._ui.uncertaintyBox.enabled = bool(maps)
         wanted = maps[0] if uncertain and maps else None
         if (wanted, uncertain) != self._overlaid and (wanted is not None or self._overlaid not in ((), (None, False))):
-            overlay(wanted)
+            show_field(wanted)
         self._overlaid = (wanted, uncertain)
         self._ui.exportLabel.visible = bool(self._ui.exportLabel.text)
 

@@ -131,9 +131,10 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         record = next((r for r in records if r["module"] == self.moduleName), None)
         self.job_bar.show(twin, lacking, record, plan)
         newest = record["run"] if record is not None else None
-        if self._running and not self.job_bar.running and newest not in (None, self._newest):
-            self.show_results(twin)
+        ended = self._running and not self.job_bar.running and newest not in (None, self._newest)
         self._running, self._newest = self.job_bar.running, newest
+        if ended:
+            self.show_results(twin)
 
     def _connect(self) -> None:
         self.parameters = self.logic.getParameterNode()

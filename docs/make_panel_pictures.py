@@ -96,6 +96,9 @@ def simulate(panel, scene, folder: Path) -> None:
     picture(panel, folder / "panel_simulate_ready.png")
     run(panel, folder / "panel_simulate_running.png")
     picture(panel, folder / "panel_simulate_done.png")
+    panel.ui.modelBox.setCurrentIndex(panel.ui.modelBox.findData("radiotherapy"))
+    panel.ui.modelBox.activated.emit(1)
+    picture(panel, folder / "panel_simulate_dose.png")
 
 
 def run(panel, while_running: Path | None = None) -> None:

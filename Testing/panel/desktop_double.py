@@ -16,7 +16,7 @@ import typing
 import unittest
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -38,8 +38,9 @@ MODULES = ("TwinFusion", "TwinSegment", "TwinSimulate")
 VIRTUAL = {(QtWidgets.QWidget, "sizeHint"), (QtWidgets.QWidget, "minimumSizeHint"), (QtWidgets.QProgressBar, "text")}
 
 
+@cache
 def _flavour() -> None:
-    """Give PySide's classes PythonQt's manners: properties as attributes, `connect` by signature, strict attributes."""
+    """Give PySide's classes PythonQt's manners, once: properties as attributes, `connect` by signature, strictness."""
     for kind in QT.values():
         if isinstance(kind, type) and issubclass(kind, QtCore.QObject):
             meta = kind.staticMetaObject
@@ -86,10 +87,10 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
 
     def _collapse(self, collapsed: bool) -> None:
         self._is_collapsed = collapsed
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(not collapsed)
+        self.setMaximumHeight(24 if collapsed else (1 << 24) - 1)
 
-    collapsed = QtCore.Property(bool, lambda self: getattr(self, "_is_collapsed", False), _collapse)
+    _is_collapsed = False
+    collapsed = QtCore.Property(bool, lambda self: self._is_collapsed, _collapse)
 
 
 class qMRMLWidget(QtWidgets.QWidget):

@@ -63,18 +63,6 @@ def test_each_missing_input_of_segmentation_is_named(open_panel, phantom, until)
     assert not bar.applyButton.enabled
 
 
-def test_missing_segments_and_unreadable_treatments_are_named(open_panel, phantom, until):
-    panel = open_panel("TwinSimulate")
-    ready(panel, phantom, until, open_panel.scene)
-    bar = panel.job_bar
-    assert bar.applyButton.enabled
-    panel.ui.treatmentsEdit.text = "25 times 2"
-    assert "'25 times 2' must be fractions x Gy" in bar.reasonLabel.text
-    panel.ui.presetBox.setCurrentIndex(1)
-    assert "lacks these segments: white matter, grey matter" in bar.reasonLabel.text
-    assert not bar.applyButton.enabled
-
-
 def test_a_twin_is_made_only_from_volumes_that_say_what_they_are(open_panel, until):
     panel = open_panel("TwinFusion")
     grid = Grid.isotropic((4, 5, 6))
@@ -212,9 +200,10 @@ def test_two_twins_do_not_mix(open_panel, phantom, until):
 def test_choices_outlive_the_panel(open_panel, phantom, until):
     panel = open_panel("TwinSimulate")
     ready(panel, phantom, until, open_panel.scene)
-    panel.ui.treatmentsEdit.text = "30 x 2"
+    panel.scenarios.addButton.click()
+    panel.scenarios.table.cellWidget(2, 0).value = 30
     panel.run_form.boxes["members"].value = 12
     again = open_panel("TwinSimulate")
-    assert again.ui.treatmentsEdit.text == "30 x 2"
-    assert again.run_form.values() == {"horizon": 120.0, "members": 12.0}
+    assert again.scenarios.rows() == [[25, 2, 0], [5, 6, 0], [30, 2, 0]]
+    assert again.run_form.values() == {"horizon": 120.0, "members": 12.0, "seed": 0.0}
     assert again.selector.twin == panel.selector.twin

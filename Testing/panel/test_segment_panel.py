@@ -115,7 +115,7 @@ def test_a_model_labels_with_its_uncertainty_over_the_images(open_panel, until, 
     until(lambda: not panel.job_bar.running)
     assert node_to_segmentation(twin.node("segmentation")).names == ["bright"]
     table = panel.ui.volumesTable
-    assert [table.item(0, column).text() for column in range(2)] == ["bright", f"{904 * 0.008:.4g}"]
+    assert [table.item(0, column).text() for column in range(2)] == ["bright", "7.16"]
     assert view.GetBackgroundVolumeID() == twin.node("fused").GetID()
     panel.ui.uncertaintyBox.click()
     assert view.GetForegroundVolumeID() == twin.node("uncertainty").GetID()
