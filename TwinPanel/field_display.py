@@ -71,7 +71,7 @@ def _legend(field):
         if field.GetNthDisplayNode(number).IsA("vtkMRMLColorLegendDisplayNode"):
             return field.GetNthDisplayNode(number)
     display, scene = field.GetDisplayNode(), slicer.mrmlScene
-    legend = scene.AddNode(slicer.vtkMRMLColorLegendDisplayNode())
+    legend = scene.AddNewNodeByClass("vtkMRMLColorLegendDisplayNode")
     legend.SetAndObserveColorNodeID(display.GetColorNodeID())
     legend.SetAndObservePrimaryDisplayNode(display)
     field.AddAndObserveDisplayNodeID(legend.GetID())

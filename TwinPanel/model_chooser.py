@@ -77,7 +77,7 @@ class ModelChooser:
         self.aboutLabel.visible = bool(self.aboutLabel.text)
         self.fetchButton.visible = offer is not None and bool(offer.download)
         if offer is not None:
-            self.fetchButton.text = _("Download {size}...").format(size=offer.download)
+            self.fetchButton.text = _("Download ({size})...").format(size=offer.download)
 
     def _show_channels(self, offer: Any | None, images: Sequence[str], chosen: Sequence[str]) -> None:
         count = len(offer.channels) if offer is not None and len(offer.channels) > 1 else 0

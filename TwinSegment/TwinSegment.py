@@ -171,7 +171,7 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         self.parameters.modelImages = json.dumps([box.currentText for box in self.chooser.channelBoxes])
 
     def _on_fetch(self, offer):
-        question = _("{title}: download {size}? {about}")
+        question = _("Download {title} ({size})? {about}")
         words = question.format(title=offer.title, size=offer.download, about=offer.about)
         if slicer.util.confirmOkCancelDisplay(words):
             said = _("The model is here now.")

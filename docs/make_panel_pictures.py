@@ -2,10 +2,13 @@
 
     python docs/make_panel_pictures.py [FOLDER] [NAME ...]
 
-Needs PySide6 and slicer-core. It shows the panels' own widgets in Qt's plain style, not Slicer's theme and views.
+Needs PySide6, slicer-core and Pillow. It shows the panels' own widgets in Qt's plain style, not Slicer's theme and
+views.
 """
 
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +18,14 @@ FOLDERS = (".", "TwinFusion", "TwinSegment", "TwinSimulate", "Testing/panel")
 sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
 import desktop_double  # noqa: E402  (found through the line above)
+from PIL import Image  # noqa: E402
 
 from TwinCore import Segmentation  # noqa: E402
 from TwinCore.scene import Twin, new_scene, segmentation_to_node  # noqa: E402
 
 WIDTH = 460
+COLOURS = 64
+"""Enough for widgets, and a third of the size."""
 PATIENCE_S = 300.0
 
 
@@ -40,6 +46,14 @@ def picture(panel, path: Path) -> None:
     desktop_double.let_events_happen()
     panel.parent.resize(WIDTH, panel.parent.sizeHint().height())
     panel.parent.grab().save(str(path))
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+
+
+def choose(box, value: str) -> None:
+    """As if the user had chosen an entry of a combo box."""
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex)
 
 
 def patient(scene, until_fused: bool = False, until_segmented: bool = False) -> Twin:
@@ -81,7 +95,9 @@ def segment(panel, scene, folder: Path) -> None:
     panel.parameters.outlines = segmentation_to_node(phantom.phantom_outlines(), scene, "Outlines")
     panel.parameters.outlinesImage = panel.parameters.body = twin.node("reference")
     until(lambda: panel.selector.twin is not None)
-    picture(panel, folder / "panel_segment_ready.png")
+    choose(panel.chooser.modelBox, "monai-spleen-ct")
+    picture(panel, folder / "panel_segment_model.png")
+    choose(panel.chooser.modelBox, "")
     run(panel)
     panel.ui.surplusButton.click()
     panel.parameters.surplusClicks.AddControlPointWorld(58.0, 72.0, 72.0)
@@ -96,8 +112,7 @@ def simulate(panel, scene, folder: Path) -> None:
     picture(panel, folder / "panel_simulate_ready.png")
     run(panel, folder / "panel_simulate_running.png")
     picture(panel, folder / "panel_simulate_done.png")
-    panel.ui.modelBox.setCurrentIndex(panel.ui.modelBox.findData("radiotherapy"))
-    panel.ui.modelBox.activated.emit(1)
+    choose(panel.ui.modelBox, "radiotherapy")
     picture(panel, folder / "panel_simulate_dose.png")
 
 
@@ -115,7 +130,8 @@ PANELS = {"TwinFusion": fusion, "TwinSegment": segment, "TwinSimulate": simulate
 
 
 def main(folder: Path, names: list[str]) -> None:
-    with desktop_double.desktop():
+    with desktop_double.desktop(), tempfile.TemporaryDirectory() as models:
+        os.environ["DIGITALTWIN_MODELS"] = models  # no model is there
         for name in names or PANELS:
             scene = new_scene()
             panel = desktop_double.open_panel(desktop_double.load_module(name))

@@ -89,7 +89,7 @@ def test_a_download_says_its_size_and_asks_first(open_panel, until, folder, monk
     brain_twin(open_panel.scene)
     until(lambda: QUICK in names_of(panel.chooser.modelBox))
     choose_model(panel, QUICK)
-    assert panel.chooser.fetchButton.text == "Download 0.0 MB from raw.githubusercontent.com..."
+    assert panel.chooser.fetchButton.text == "Download (0.0 MB from raw.githubusercontent.com)..."
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or agreed)
     monkeypatch.setattr(sys.modules["TwinSegment"], "fetch", lambda entry, job: fetched.append(entry.name))
     panel.chooser.fetchButton.click()

@@ -9,7 +9,7 @@ import pytest
 from panel_steps import ready
 
 from TwinCore import Image
-from TwinCore.scene import image_to_node, node_to_table
+from TwinCore.scene import image_to_node, load, node_to_table, save
 
 
 def choose(box, value: str) -> None:
@@ -71,7 +71,7 @@ def test_a_changed_parameter_is_used_and_another_preset_has_its_own(panel, until
     assert panel.values_form.values()["proliferation_rate"] == 0.05
 
 
-def test_days_fields_and_curves_of_a_prediction(panel, until, open_panel):
+def test_days_fields_and_curves_of_a_prediction(panel, until, open_panel, tmp_path):
     view = open_panel.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     charts = open_panel.scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
     panel.job_bar.applyButton.click()
@@ -89,6 +89,10 @@ def test_days_fields_and_curves_of_a_prediction(panel, until, open_panel):
     ui.timeSlider.value = 6
     assert ui.timeLabel.text == "Day 7"
     assert open_panel.scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode").GetSelectedItemNumber() == 6
+    save(twin, tmp_path / "twin.mrb")
+    open_panel.scene.Clear(False)
+    (again,) = load(tmp_path / "twin.mrb", open_panel.scene)
+    assert again.node("field").GetNthDisplayNode(1).GetTitleText() == "probability of tumour, none"
 
 
 def test_follow_up_calibrates_alone_and_shows_the_fit(panel, until):
