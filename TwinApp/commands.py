@@ -185,8 +185,8 @@ def export(
 @app.command()
 def models() -> None:
     """List the models: what each segments, in which images, how large it is and whether it is on this machine."""
-    from TwinSegmentLib.models.apply import state_in_words
     from TwinSegmentLib.models.catalogue import read_catalogue
+    from TwinSegmentLib.models.installed import state_in_words
 
     for entry in read_catalogue().values():
         about = f"{entry.title} [{entry.licence}; {state_in_words(entry)}] {entry.limits}"
@@ -196,10 +196,10 @@ def models() -> None:
 @app.command()
 def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin models` lists.")]) -> None:
     """Download a model's files, once, after saying how large they are and where they come from."""
-    from TwinSegmentLib.models.apply import check_ready
     from TwinSegmentLib.models.catalogue import find_model
     from TwinSegmentLib.models.fetch import fetch as fetch_files
     from TwinSegmentLib.models.fetch import size_in_words
+    from TwinSegmentLib.models.installed import check_ready
 
     entry = find_model(model)
     missing = entry.missing_files()

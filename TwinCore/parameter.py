@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ class Parameter:
                 f"{self.unit}."
             )
         return float(value)
+
+    def at(self, value: float) -> Parameter:
+        """The parameter with another default, and its prior about that, as wide as before."""
+        prior = None if self.prior is None else replace(self.prior, median=self.check(value))
+        return replace(self, default=self.check(value), prior=prior)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import subprocess
 from importlib import metadata
@@ -37,6 +39,28 @@ def ensure_packages(requirements: str | Path, requester: str) -> None:
         raise MissingPackage(
             ", ".join(wanted), requester, f"slicer.util.pip_install({' '.join(wanted)!r}) in Slicer's Python console"
         ) from error
+
+
+def ensure_torch(requester: str) -> None:
+    """Have torch, through Slicer's PyTorch extension, which chooses the build for the machine and asks the user.
+
+    Raises
+    ------
+    MissingPackage
+        If the extension is not installed, the user declines, or torch cannot be imported: Windows leaves half an
+        installation behind where paths are too long.
+    """
+    if importlib.util.find_spec("torch") is None:
+        try:
+            from PyTorchUtils import PyTorchUtilsLogic
+        except ImportError as error:
+            raise MissingPackage("torch", requester, _("install the PyTorch extension of Slicer")) from error
+        if PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+            raise MissingPackage("torch", requester, _("use the PyTorch Util module of Slicer"))
+    try:
+        importlib.import_module("torch").zeros(1)
+    except (ImportError, OSError, AttributeError) as error:
+        raise MissingPackage("torch", requester, _("repair it with the PyTorch Util module of Slicer")) from error
 
 
 def _ensure(path: str | Path, wanted: list[str], requester: str) -> None:

@@ -15,6 +15,9 @@ from TwinCore.scene.attributes import MODALITY, RUN, UNIT
 from TwinCore.units import BECQUEREL_PER_ML, HOUNSFIELD, NO_UNIT, SUV_BODY_WEIGHT, in_words
 
 UNITS = (HOUNSFIELD, SUV_BODY_WEIGHT, BECQUEREL_PER_ML, NO_UNIT)
+ROW_HEIGHT, HEADER_HEIGHT = 26, 28
+"""Pixels."""
+
 VOLUME, PART, MODALITY_COLUMN, UNIT_COLUMN = range(4)
 
 
@@ -45,6 +48,7 @@ class TwinSelector:
         self.table.setColumnCount(4)
         self.table.setHorizontalHeaderLabels([_("Volume"), _("Part"), _("Modality"), _("Unit")])
         self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         self.table.horizontalHeader().setSectionResizeMode(VOLUME, qt.QHeaderView.Stretch)
         self.table.setSelectionMode(qt.QAbstractItemView.NoSelection)
         self.table.toolTip = _("What each loaded volume is. The reference fixes the twin's frame and grid.")
@@ -53,10 +57,15 @@ class TwinSelector:
         self.patientEdit.placeholderText = _("Name of the new twin's patient")
         self.newButton = qt.QPushButton(_("New twin"))
         self.addButton = qt.QPushButton(_("Add to twin"))
-        row = qt.QHBoxLayout()
+        self.patientEdit.toolTip = _("As the twin and its folder are called; a pseudonym will do.")
+        self.newButton.toolTip = _("Make a twin of the volumes to which a part was given above.")
+        self.addButton.toolTip = _("Take the volumes to which a part was given above into the twin that is chosen.")
+        self.takeRow = qt.QWidget()  # hidden where every volume is in a twin
+        row = qt.QHBoxLayout(self.takeRow)
+        row.setContentsMargins(0, 0, 0, 0)
         for part in (self.patientEdit, self.newButton, self.addButton):
             row.addWidget(part)
-        column.addLayout(row)
+        column.addWidget(self.takeRow)
         self.reasonLabel = qt.QLabel()
         self.reasonLabel.wordWrap = True
         column.addWidget(self.reasonLabel)
@@ -114,6 +123,7 @@ class TwinSelector:
                     (node.GetAttribute(MODALITY), node.GetAttribute(UNIT)) if node.GetAttribute(MODALITY) else ("", "")
                 )
                 self._offer(row, before.get(node.GetID()) or ("", *said))
+        self.takeRow.visible = bool(free)
         self.table.resizeColumnsToContents()
         self.table.horizontalHeader().setSectionResizeMode(VOLUME, qt.QHeaderView.Stretch)
         fit_height(self.table)
@@ -203,5 +213,6 @@ class TwinSelector:
 
 
 def fit_height(table) -> None:
-    """A table as high as its rows, two at least and six at most."""
-    table.setFixedHeight((min(6, max(2, table.rowCount)) + 1) * 30)
+    """A table as high as its rows, one at least and six at most."""
+    table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+    table.setFixedHeight(min(6, max(1, table.rowCount)) * ROW_HEIGHT + HEADER_HEIGHT)

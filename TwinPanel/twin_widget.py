@@ -11,9 +11,11 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from TwinCore.expectation import Expectation
 from TwinCore.scene import Twin
 from TwinCore.step import Step
 
+from .expected import expected_in_words
 from .job_bar import JobBar
 from .twin_selector import TwinSelector
 
@@ -21,10 +23,13 @@ from .twin_selector import TwinSelector
 class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     """A panel: the twin above, the module's own inputs from its .ui file in the middle, the job bar below.
 
-    A module says which logic it has (`make_logic`), what Apply lacks (`lacking`) and what it does (`step`). Its .ui
-    file holds a `twinButton` for the selector and binds its inputs to the parameter node by `SlicerParameterName`;
-    the parameter node has a field `twin`.
+    A module says which logic it has (`make_logic`), what Apply lacks (`lacking`), what it will do (`plan`) and what
+    does it (`step`). Its .ui file holds a `twinButton` for the selector and a `jobPlace` for the job bar, and binds its
+    inputs to the parameter node by `SlicerParameterName`; the parameter node has a field `twin`.
     """
+
+    next_module = ""
+    """The module that takes up what this one makes."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -42,6 +47,13 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     def step(self) -> Step:
         """What Apply does, from the parameter node."""
 
+    def plan(self, twin: Twin) -> tuple[str, Expectation]:
+        """What Apply will do, in one sentence, and what it should take; asked for only if nothing is lacking."""
+        return "", Expectation()
+
+    def show_results(self, twin: Twin) -> None:
+        """Arrange the views for what the newest run has made; called once after each run of the module."""
+
     def show_twin(self, twin: Twin | None) -> None:
         """Bring the module's own widgets up to date with the twin and the choices."""
 
@@ -56,8 +68,9 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self.parameters = self._gui = None
         self.selector = TwinSelector(self._on_twin_chosen)
         self.ui.twinButton.layout().addWidget(self.selector.widget)
-        self.job_bar = JobBar(self.step, self.refresh)
-        self.layout.addWidget(self.job_bar.widget)
+        self.job_bar = JobBar(self.step, self.refresh, self.next_module, open_module)
+        self._running, self._newest = False, None
+        self.ui.jobPlace.layout().addWidget(self.job_bar.widget)
         self.layout.addStretch(1)
         self._later = qt.QTimer()  # the many events of one change make one refresh
         self._later.setSingleShot(True)
@@ -65,7 +78,7 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self._later.connect("timeout()", self.refresh)
         scene = slicer.mrmlScene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
-            self.addObserver(scene, event, self._on_scene_changed)
+            self.addObserver(scene, event, self.look_again)
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
         self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
         self._connect()
@@ -91,6 +104,11 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self.selector.refresh(self.parameters.twin)
         self._on_twin_chosen()
 
+    def choose(self, twin: Twin) -> None:
+        """Turn to a twin, as another module does that hands it over."""
+        self.parameters.twin = twin.mrml_node
+        self.refresh()
+
     def _on_twin_chosen(self) -> None:
         twin = self.selector.twin
         node = None if twin is None else twin.mrml_node
@@ -99,14 +117,24 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self._show_state()
 
     def _show_state(self, *_args) -> None:
-        """Whether Apply can be pressed, and what the module's newest run has given."""
+        """Whether Apply can be pressed, what it will do, and what the module's newest run has given."""
         if self.parameters is None:
             return
         twin = self.selector.twin
         self.show_twin(twin)
         lacking = _("Make a twin first: choose its volumes above.") if twin is None else self.lacking(twin)
+        plan = ""
+        if twin is not None and not lacking:
+            words, expectation = self.plan(twin)
+            plan = f"{words} {expected_in_words(expectation)}".strip()
         records = [] if twin is None else twin.provenance()
-        self.job_bar.show(twin, lacking, next((r for r in records if r["module"] == self.moduleName), None))
+        record = next((r for r in records if r["module"] == self.moduleName), None)
+        self.job_bar.show(twin, lacking, record, plan)
+        newest = record["run"] if record is not None else None
+        ended = self._running and not self.job_bar.running and newest not in (None, self._newest)
+        self._running, self._newest = self.job_bar.running, newest
+        if ended:
+            self.show_results(twin)
 
     def _connect(self) -> None:
         self.parameters = self.logic.getParameterNode()
@@ -121,7 +149,8 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._show_state)
             self.parameters = None
 
-    def _on_scene_changed(self, *_args) -> None:
+    def look_again(self, *_args) -> None:
+        """Refresh once the events that wait now have been dealt with."""
         self._later.start()
 
     def _on_start_close(self, *_args) -> None:
@@ -130,3 +159,9 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
 
     def _on_end_close(self, *_args) -> None:
         self._connect()
+
+
+def open_module(name: str, twin: Twin) -> None:
+    """Show another module's panel, on this twin."""
+    slicer.util.selectModule(name)
+    slicer.util.getModuleWidget(name).choose(twin)

@@ -19,6 +19,7 @@ from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled
 from TwinCore.itk import to_sitk
 from TwinCore.scene import load, node_to_segmentation
 from TwinSegmentLib.models import apply as apply_module
+from TwinSegmentLib.models import installed as installed_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "TwinApp/results_schema.json").read_text("utf-8"))
@@ -30,7 +31,7 @@ GRID = Grid.isotropic((20, 22, 24), 2.0, (-20, -10, 5))
 def ball(tmp_path, monkeypatch):
     """An image with a bright ball on disk; the model is a threshold."""
     monkeypatch.setattr(apply_module, "load_model", lambda entry: bright_and_dark())
-    monkeypatch.setattr(apply_module, "verify", lambda entry: None)
+    monkeypatch.setattr(installed_module, "verify", lambda entry: None)
     inside = ((np.indices(GRID.shape) - np.array([10, 11, 12])[:, None, None, None]) ** 2).sum(0) < 36
     path = tmp_path / "ball.nii.gz"
     sitk.WriteImage(to_sitk(Image(inside.astype(np.float32), GRID)), str(path))

@@ -98,3 +98,14 @@ def test_wrong_choices_are_refused(wrong):
 def test_every_preset_is_in_the_guide():
     guide = (Path(__file__).resolve().parents[2] / "docs/fusion.md").read_text("utf-8")
     assert [name for name in presets() if f"`{name}`" not in guide] == []
+
+
+def test_what_a_fusion_takes_grows_with_what_is_deformed():
+    from TwinFusionLib.expected import expected
+
+    rigid = expected(7_000_000, ["CT", "MR"], 1)
+    assert rigid.seconds == pytest.approx(2.5 + 2 * 0.05 * 7)
+    assert expected(7_000_000, ["CT", "MR"], 1, {"motion": "deformable"}).seconds > 10 * rigid.seconds
+    assert expected(7_000_000, ["CT", "MR"], 1, {"preset": "thorax"}).seconds > 10 * rigid.seconds
+    assert expected(256**3, ["CT", "MR"], 1).memory_bytes == pytest.approx(1.64e9, rel=0.03)
+    assert expected(7_000_000, ["CT", "PT"], 0).seconds < rigid.seconds

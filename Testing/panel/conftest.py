@@ -52,10 +52,18 @@ def open_panel(desktop, tmp_path):
 
 
 @pytest.fixture
+def phantom(desktop):
+    """The made-up patient of TwinPanel."""
+    from TwinPanel import phantom
+
+    return phantom
+
+
+@pytest.fixture
 def until(desktop):
     """`until(condition)` lets the panel's timers run until the condition holds."""
 
-    def wait(condition, seconds: float = 60.0) -> None:
+    def wait(condition, seconds: float = 300.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it never came"

@@ -16,7 +16,7 @@ import typing
 import unittest
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,13 +30,17 @@ from slicer import util
 ROOT = Path(__file__).resolve().parents[2]
 QT = {name: getattr(part, name) for part in (QtCore, QtGui, QtWidgets) for name in dir(part) if name.startswith("Q")}
 APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+OPEN: dict = {}
+"""Panels by module, as Slicer's module manager knows them; of two of one module the newer."""
+
 MODULES = ("TwinFusion", "TwinSegment", "TwinSimulate")
 # Qt looks for overrides of these, so they must stay methods.
 VIRTUAL = {(QtWidgets.QWidget, "sizeHint"), (QtWidgets.QWidget, "minimumSizeHint"), (QtWidgets.QProgressBar, "text")}
 
 
+@cache
 def _flavour() -> None:
-    """Give PySide's classes PythonQt's manners: properties as attributes, `connect` by signature, strict attributes."""
+    """Give PySide's classes PythonQt's manners, once: properties as attributes, `connect` by signature, strictness."""
     for kind in QT.values():
         if isinstance(kind, type) and issubclass(kind, QtCore.QObject):
             meta = kind.staticMetaObject
@@ -80,6 +84,13 @@ def _strict_setattr(widget, name: str, value) -> None:
 
 class ctkCollapsibleButton(QtWidgets.QGroupBox):
     text = QtCore.Property(str, lambda self: self.title, lambda self, text: self.setTitle(text))
+
+    def _collapse(self, collapsed: bool) -> None:
+        self._is_collapsed = collapsed
+        self.setMaximumHeight(24 if collapsed else (1 << 24) - 1)
+
+    _is_collapsed = False
+    collapsed = QtCore.Property(bool, lambda self: self._is_collapsed, _collapse)
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -197,6 +208,8 @@ BINDINGS = {
     (str, QtWidgets.QLineEdit): ("text", "textChanged"),
     (str, QtWidgets.QComboBox): ("currentText", "currentIndexChanged"),
     (int, QtWidgets.QSpinBox): ("value", "valueChanged"),
+    (float, QtWidgets.QDoubleSpinBox): ("value", "valueChanged"),
+    (bool, QtWidgets.QCheckBox): ("checked", "toggled"),
 }
 
 
@@ -298,11 +311,13 @@ def desktop():
             WithinRange=WithinRange,
         ),
     }
-    before = set(sys.modules)
+    before, own = set(sys.modules), (util.selectModule, util.getModuleWidget)
     sys.modules.update(modules)
+    util.selectModule, util.getModuleWidget = _select_module, OPEN.get
     try:
         yield
     finally:
+        util.selectModule, util.getModuleWidget = own
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "TwinPanel" or name in {*modules, *MODULES}:
                 del sys.modules[name]
@@ -314,6 +329,14 @@ def load_module(name: str) -> types.ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _select_module(name: str) -> None:
+    """The module's panel comes to the front; it is opened if it is not."""
+    if name in OPEN:
+        OPEN[name].enter()
+    else:
+        open_panel(load_module(name))
 
 
 def let_events_happen() -> None:
@@ -328,12 +351,14 @@ def open_panel(module: types.ModuleType):
     parent.setLayout(QtWidgets.QVBoxLayout())
     widget = getattr(module, f"{module.__name__}Widget")(parent)
     widget.setup()
+    OPEN[module.__name__] = widget
     return widget
 
 
 def close_panel(widget) -> None:
     """The end of a panel: nothing of it goes on watching the scene."""
     widget.cleanup()
+    OPEN.pop(widget.moduleName, None)
     for box in widget.parent.findChildren(qMRMLNodeComboBox):
         box.let_go()
     widget.parent.deleteLater()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from TwinCore import MissingPackage, Parameter, Progress
+from TwinCore.parameter import Choice
 
 SPREAD = Parameter("diffusivity", "D", "mm2/d", 0.05, 1e-4, 5.0, "Spread of tumour cells.", "A table.")
 COUNT = Parameter("members", "", "1", 48, 2, 10000, "Runs.", "Chosen.")
@@ -25,12 +26,52 @@ def test_a_form_is_made_from_the_declarations(desktop):
     assert changes == [{"diffusivity": 5.0, "members": 12.0}]
 
 
-def test_a_form_that_only_shows_cannot_be_edited(desktop):
+def test_a_choice_is_a_list_with_what_each_option_means(desktop):
     from TwinPanel import ParameterForm
 
-    form = ParameterForm()
-    form.show([SPREAD])
-    assert form.boxes["diffusivity"].readOnly
+    changes = []
+    form = ParameterForm(lambda: changes.append(form.values()))
+    form.show([Choice("motion", "rigid", {"rigid": "Turned.", "affine": "Stretched."}, "How.")], {"motion": "gone"})
+    box = form.boxes["motion"]
+    assert box.currentText == "rigid"
+    assert "Turned." in box.toolTip
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    assert changes == [{"motion": "affine"}]
+
+
+def test_rows_are_added_duplicated_and_removed(desktop):
+    from TwinPanel import RowTable
+
+    changes = []
+    table = RowTable([SPREAD, COUNT], lambda: changes.append(table.rows()))
+    table.show([[0.1, 3], [99.0, 3], "hostile", [0.2, 4]])
+    assert table.rows() == [[0.1, 3.0], [0.2, 4.0]]
+    assert not table.removeButton.enabled
+    table.addButton.click()
+    table.table.selectRow(0)
+    table.duplicateButton.click()
+    assert changes[-1] == [[0.1, 3.0], [0.1, 3.0], [0.2, 4.0], [0.05, 48.0]]
+    table.table.selectRow(2)
+    table.removeButton.click()
+    assert changes[-1] == [[0.1, 3.0], [0.1, 3.0], [0.05, 48.0]]
+
+
+def test_what_a_run_takes_is_said_in_words(desktop):
+    from TwinCore.expectation import Expectation
+    from TwinPanel.expected import expected_in_words
+
+    assert expected_in_words(Expectation(95.0, 2e6)).startswith("Takes about 2 min and up to 2 MB of memory; ")
+    assert expected_in_words(Expectation()) == "Takes an unknown time; how much memory is not known."
+    assert "Only " in expected_in_words(Expectation(3.0, 1e18))
+    assert "1000000000.0 GB" in expected_in_words(Expectation(3.0, 1e18))
+
+
+@pytest.mark.parametrize("text", ["", "[1", "null", "3", '"words"', "[1]"])
+def test_a_parameter_node_from_anywhere_does_no_harm(desktop, text):
+    from TwinPanel import from_text
+
+    assert from_text(text, {"a": 1}) == {"a": 1}
 
 
 def test_progress_says_where_it_is_and_how_long_it_takes(desktop):

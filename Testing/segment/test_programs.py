@@ -17,8 +17,9 @@ import pytest
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput, MissingPackage
 from TwinCore.scene import Twin, execute, node_to_segmentation
 from TwinSegmentLib.models import catalogue as catalogue_module
-from TwinSegmentLib.models.apply import check_ready, label_by, state_in_words
+from TwinSegmentLib.models.apply import label_by
 from TwinSegmentLib.models.catalogue import find_model
+from TwinSegmentLib.models.installed import check_ready, state_in_words
 from TwinSegmentLib.models.nnunet import CHECKPOINT, check_checkpoint, read_results
 from TwinSegmentLib.models.programs import run_program
 from TwinSegmentLib.step import SegmentStep

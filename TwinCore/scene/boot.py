@@ -88,6 +88,7 @@ def _boot_headless(slicer: Any) -> None:
     folder = tempfile.mkdtemp(prefix="DigitalTwin-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     scene = slicer.vtkMRMLScene()
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # as the desktop's Colors module does
     application = slicer.vtkSlicerApplicationLogic()
     application.SetTemporaryPath(folder)
     application.SetMRMLScene(scene)

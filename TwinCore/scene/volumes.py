@@ -68,6 +68,13 @@ def node_to_image(node: vtkMRMLVolumeNode) -> Image:
     InvalidInput
         If the node is no volume, holds no voxels, or lies under a non-linear transform.
     """
+    image = _seen(node)
+    note_read(node)
+    return image.with_array(image.array.copy())
+
+
+def _seen(node: vtkMRMLVolumeNode) -> Image:
+    """As `node_to_image`, with the node's own voxels: they must not be written to, nor outlive the node."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
@@ -76,11 +83,10 @@ def node_to_image(node: vtkMRMLVolumeNode) -> Image:
     voxels = node.GetImageData()
     if voxels is None or voxels.GetPointData().GetScalars() is None:
         raise InvalidInput(f"Volume {node.GetName()!r} holds no voxels: load its file again.")
-    note_read(node)
     matrix = vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     shape = voxels.GetDimensions()[::-1]
-    array = vtk_to_numpy(voxels.GetPointData().GetScalars()).copy()
+    array = vtk_to_numpy(voxels.GetPointData().GetScalars())
     array = array.reshape(shape if array.ndim == 1 else (*shape, array.shape[1]))
     return Image(array, Grid(shape, world_matrix(node) @ to_array(matrix)), name=node.GetName(), **meaning(node))
 
@@ -114,7 +120,7 @@ def check_volume(node, modality: str, unit: str) -> None:
     name = f"Volume {node.GetName()!r}"
     if modality and modality not in MODALITIES:
         raise InvalidInput(f"{name}: {modality!r} is not one of {', '.join(MODALITIES)}.")
-    image = node_to_image(node)
+    image = _seen(node)
     check_image(image.with_array(image.array, modality=modality, unit=unit), name)
 
 

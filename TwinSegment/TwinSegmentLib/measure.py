@@ -11,6 +11,9 @@ from TwinCore import Image, Segment, Segmentation, Table
 from TwinCore.guard import check_memory
 from TwinCore.surface import Surface, surfaces_of
 
+INTERVAL = ("volume, low", "volume, high")
+"""Columns with the ends of a volume's 90 % interval."""
+
 PEAK_RADIUS_MM = (3.0 / (4.0 * np.pi)) ** (1 / 3) * 10.0
 """Of a sphere of 1 mL, over which the peak is a mean (PERCIST: Wahl et al. 2009, J Nucl Med 50:122S)."""
 

@@ -19,8 +19,9 @@ from .body import body
 from .brain_tissue import brain_tissue
 from .measure import dice, joined, segment_table, with_volumes
 from .models.anatomy import Labelled
-from .models.apply import check_ready, label_by
+from .models.apply import label_by
 from .models.catalogue import find_model
+from .models.installed import check_ready
 from .pet_threshold import check_rule, pet_tumour
 from .tidy import Tidy, tidied, tidied_segments
 

@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from TwinCore import Grid, Image, InvalidInput, Job, MissingInput, Parameter, Quantity, Table
 
+from .declared import Requirement
 from .inference.discrepancy import Discrepancy
 from .inference.ensemble import band, normal_draws
 
@@ -45,16 +46,6 @@ class Anatomy:
         if name not in self.tissues:
             raise MissingInput(f"The model needs the segment {name!r}; there are: {', '.join(self.tissues) or 'none'}.")
         return self.tissues[name]
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """A segment or an image that a model needs."""
-
-    kind: str
-    """"segment" or "image"."""
-    name: str
-    meaning: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,14 @@ from TwinCore.parameter import complete
 from TwinCore.units import GRAY, NO_UNIT
 
 from .calibration import checked_prior
+from .declared import Declaration
 from .dose_response import endpoints, eqd2, eqd2_histogram, geud_gy, ntcp, tcp
 from .dose_volume import DoseVolume, dose_volume
 from .inference.ensemble import band
 from .model import Anatomy, Comparison, Estimate, Model, Observation, Posterior, Requirement, Result
 from .plan_what_ifs import rescaled
 from .radiotherapy import Schedule
-from .tumour_presets import PRESETS
+from .tumour_presets import find_preset, titles
 
 BENEFIT = 0.01
 """A scenario benefits a member if the probability of control without complications rises by more than this."""
@@ -63,21 +64,14 @@ class Radiotherapy(Model):
 
     name = "radiotherapy"
     title = "Radiotherapy: tumour control and complications"
-    presets = {name: preset.title for name, preset in PRESETS.items()}
+    presets = titles()
 
     def __init__(self, preset: str):
-        if preset not in PRESETS:
-            raise InvalidInput(f"There is no preset {preset!r} of radiotherapy; there are: {', '.join(PRESETS)}.")
-        self.preset = preset
-        tumour = (p for p in PRESETS[preset].parameters if p.name in ("alpha", "alpha_beta"))
-        self.parameters = (*tumour, SPREAD, CLONOGENS, *(e.alpha_beta for e in endpoints().values()))
+        declared = radiotherapy(preset)
+        self.parameters, self._requires, self.preset = declared.parameters, declared.requires, preset
 
     def requires(self) -> tuple[Requirement, ...]:
-        organs = ", ".join(endpoints())
-        return (
-            Requirement("image", "dose", "total dose of the plan, in Gy"),
-            Requirement("segment", "tumour", f"what is to be controlled; at risk, where there are any: {organs}"),
-        )
+        return self._requires
 
     def prior(self) -> Posterior:
         """What is believed of the parameters; no image of the patient changes it."""
@@ -224,6 +218,15 @@ class Radiotherapy(Model):
             for name, tissue in anatomy.tissues.items()
             if name == "tumour" or name in endpoints()
         }
+
+
+def radiotherapy(preset: str) -> Declaration:
+    """What the model says of itself under a preset."""
+    tumour = (p for p in find_preset(preset, "radiotherapy").parameters if p.name in ("alpha", "alpha_beta"))
+    parameters = (*tumour, SPREAD, CLONOGENS, *(e.alpha_beta for e in endpoints().values()))
+    needs = f"what is to be controlled; at risk, where there are any: {', '.join(endpoints())}"
+    dose = Requirement("image", "dose", "total dose of the plan, in Gy")
+    return Declaration(parameters, (dose, Requirement("segment", "tumour", needs)))
 
 
 def _check(scenarios: Sequence[Schedule]) -> None:

@@ -1,22 +1,114 @@
-"""Every model by name: a new one is one new file and one line here."""
+"""Every model by name: a new one is one new file and one entry here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from TwinCore import InvalidInput
+from TwinCore import InvalidInput, Parameter
 
-from .model import Model
+from .declared import Declaration
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model before anything of it is imported, so that a panel can offer it.
+
+    Parameters
+    ----------
+    system, title : str
+        Organ system, and as readers call it.
+    path : str
+        "module:class" of the model.
+    presets, declared : str
+        "module:function" of its presets with their titles, and of its `Declaration` under one, neither of which imports
+        what the model computes with.
+    step : str
+        "module:class" of the step that runs it on a twin.
+    over_time : bool
+        Whether it follows the tumour over time: it has a horizon, can be calibrated on follow-up, and no treatment is
+        the scenario that the others are compared with.
+    """
+
+    system: str
+    title: str
+    path: str
+    presets: str
+    declared: str
+    step: str
+    over_time: bool
+
 
 MODELS = {
-    "radiotherapy": "radiotherapy_model:Radiotherapy",
-    "tumour_growth": "tumour_growth:TumourGrowth",
+    "tumour_growth": Entry(
+        "tumour",
+        "Tumour growth and radiotherapy",
+        "tumour_growth:TumourGrowth",
+        "tumour_presets:titles",
+        "tumour_presets:growth",
+        "step:SimulationStep",
+        True,
+    ),
+    "radiotherapy": Entry(
+        "tumour",
+        "Radiotherapy: tumour control and complications",
+        "radiotherapy_model:Radiotherapy",
+        "tumour_presets:titles",
+        "radiotherapy_model:radiotherapy",
+        "dose_step:DoseStep",
+        False,
+    ),
 }
 
 
-def find(name: str, preset: str) -> Model:
-    """The model of that name with the parameters of that preset; `InvalidInput` names those there are."""
+def find(name: str, preset: str, values: dict[str, float] | None = None) -> Model:
+    """The model of that name with the parameters of that preset, some of them at other values.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such model, preset or parameter, or a value is out of bounds; names those there are.
+    """
+    model: Model = _named(_entry(name).path)(preset)
+    model.parameters = adjusted(model.parameters, values or {})
+    return model
+
+
+def presets_of(name: str) -> dict[str, str]:
+    """The presets of a model, each with its title."""
+    return _named(_entry(name).presets)()
+
+
+def declared(name: str, preset: str) -> Declaration:
+    """The parameters of a model and what it needs, without the model."""
+    return _named(_entry(name).declared)(preset)
+
+
+def step_of(name: str) -> Any:
+    """The step that runs a model on a twin."""
+    return _named(_entry(name).step)
+
+
+def adjusted(parameters: Sequence[Parameter], values: dict[str, float]) -> tuple[Parameter, ...]:
+    """Parameters with other defaults, and priors about these as wide as before; `InvalidInput` names an unknown one."""
+    unknown = sorted(set(values) - {p.name for p in parameters})
+    if unknown:
+        there = ", ".join(p.name for p in parameters)
+        raise InvalidInput(f"Unknown parameter {', '.join(map(repr, unknown))}; there are: {there}.")
+    return tuple(p.at(values[p.name]) if p.name in values else p for p in parameters)
+
+
+def _entry(name: str) -> Entry:
     if name not in MODELS:
         raise InvalidInput(f"There is no model {name!r}; there are: {', '.join(MODELS)}.")
-    module, kind = MODELS[name].split(":")
-    return getattr(import_module(f".{module}", __package__), kind)(preset)
+    return MODELS[name]
+
+
+def _named(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(f".{module}", __package__), name)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table
-from TwinCore.segmentation import carry_mask
+from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
 from .radiotherapy import SCENARIOS, Schedule
 from .tumour_growth import TumourGrowth
+from .twin_anatomy import anatomy_of
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -74,6 +74,8 @@ class SimulationStep:
         Treatment that the patient received during the follow-up.
     members, seed : int
         Size and seed of the ensemble.
+    values : mapping of str to float
+        Parameters at other values than the preset's: an uncertain one is then believed to lie about that.
     """
 
     preset: str
@@ -85,6 +87,7 @@ class SimulationStep:
     received: Schedule = SCENARIOS[0]
     members: int = 48
     seed: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
     name: str = "TwinSimulate"
 
     def parameters(self) -> dict[str, Any]:
@@ -98,6 +101,7 @@ class SimulationStep:
             "received": asdict(self.received),
             "members": self.members,
             "seed": self.seed,
+            "values": dict(self.values),
         }
 
     def check(self) -> TumourGrowth:
@@ -109,24 +113,7 @@ class SimulationStep:
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        from TwinCore.scene import node_to_segmentation
-
-        model = self.check()
-        twin.node("segmentation")
-        segmentations = [node_to_segmentation(node) for node in twin.nodes("segmentation")]
-        wanted = {r.name: self.segments.get(r.name, r.name) for r in model.requires() if r.kind == "segment"}
-        unknown = sorted(set(self.segments) - set(wanted))
-        if unknown:
-            raise InvalidInput(
-                f"The model has no use for {', '.join(map(repr, unknown))}; it takes: {', '.join(wanted)}."
-            )
-        grid = _holding(segmentations, wanted["tumour"]).grid
-        tissues = {}
-        for role, segment in wanted.items():
-            source = _holding(segmentations, segment)
-            mask = source.mask(segment)
-            tissues[role] = mask if source.grid.same_as(grid) else carry_mask(mask, source.grid, grid)
-        return Anatomy(grid, tissues)
+        return anatomy_of(twin, self.check().requires(), self.segments)
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
@@ -160,9 +147,7 @@ class SimulationStep:
             results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
         run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
         run.add_table(outputs.comparison.table)
-        for table in (outputs.posterior.fit, outputs.posterior.held_out):
-            if table is not None:
-                run.add_table(table)
+        add_fit(run, outputs.posterior)
         volumes = run.add_table(outputs.volumes)
         run.add_plot("Viable tumour volume", volumes, "time", [c for c in outputs.volumes.columns if c != "time"])
         first = outputs.comparison.predictions[self.scenarios[0].name]
@@ -174,18 +159,17 @@ class SimulationStep:
         run.record(results)
 
     def _model(self) -> TumourGrowth:
-        model = registry.find(self.model, self.preset)
+        model = registry.find(self.model, self.preset, dict(self.values))
         if not isinstance(model, TumourGrowth):
             raise InvalidInput(f"The model {self.model!r} has no growth over time to simulate on a twin.")
         return model
 
 
-def _holding(segmentations: Sequence[Segmentation], name: str) -> Segmentation:
-    for segmentation in segmentations:
-        if name in segmentation.names:
-            return segmentation
-    there = ", ".join(n for s in segmentations for n in s.names)
-    raise MissingInput(f"The twin has no segment {name!r}, which the simulation needs; it has: {there}.")
+def add_fit(run: Run, posterior: Posterior) -> None:
+    """The tables of a calibration, where there was one."""
+    for table in (posterior.fit, posterior.held_out):
+        if table is not None:
+            run.add_table(table)
 
 
 def _volume_table(comparison: Comparison) -> Table:

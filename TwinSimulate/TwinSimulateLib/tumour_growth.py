@@ -23,7 +23,7 @@ from .numerics.discretisation import check_discretisation
 from .numerics.travelling_wave import check_resolution
 from .radiotherapy import NO_TREATMENT, Schedule
 from .tumour_answers import prediction, scenario_table
-from .tumour_presets import PRESETS
+from .tumour_presets import PRESETS, growth, titles
 from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
 
@@ -50,20 +50,16 @@ class TumourGrowth(Model):
 
     name = "tumour_growth"
     title = "Tumour growth and radiotherapy"
-    presets = {name: preset.title for name, preset in PRESETS.items()}
+    presets = titles()
 
     def __init__(self, preset: str, spacing_mm: float | None = None):
-        if preset not in PRESETS:
-            raise InvalidInput(f"There is no preset {preset!r} of tumour growth; there are: {', '.join(PRESETS)}.")
+        declared = growth(preset)
+        self.parameters, self._requires = declared.parameters, declared.requires
         self.preset, self._tissues = preset, PRESETS[preset].tissues
-        self.parameters = PRESETS[preset].parameters
         self.spacing_mm = spacing_mm
 
     def requires(self) -> tuple[Requirement, ...]:
-        grown_into = (
-            Requirement("segment", tissue, "tissue that the tumour can grow into") for tissue in self._tissues
-        )
-        return (Requirement("segment", "tumour", "outline at the reference scan"), *grown_into)
+        return self._requires
 
     def prior(self) -> Posterior:
         """What is believed of the parameters before any follow-up of the patient."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from TwinCore import LogNormal, Parameter
+from TwinCore import InvalidInput, LogNormal, Parameter
 from TwinCore.units import DIFFUSIVITY, GRAY, NO_UNIT, PER_DAY
+
+from .declared import Declaration, Requirement
 
 
 @dataclass(frozen=True)
@@ -141,3 +143,24 @@ PRESETS = {
         ),
     ),
 }
+
+
+def titles() -> dict[str, str]:
+    """The presets with what each is."""
+    return {name: preset.title for name, preset in PRESETS.items()}
+
+
+def find_preset(name: str, model: str) -> Preset:
+    """A preset by its name; `InvalidInput` lists those that there are."""
+    if name not in PRESETS:
+        raise InvalidInput(f"There is no preset {name!r} of {model}; there are: {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def growth(name: str) -> Declaration:
+    """What the growth model says of itself under a preset."""
+    preset = find_preset(name, "tumour growth")
+    grown_into = (Requirement("segment", t, "tissue that the tumour can grow into") for t in preset.tissues)
+    return Declaration(
+        preset.parameters, (Requirement("segment", "tumour", "outline at the reference scan"), *grown_into)
+    )

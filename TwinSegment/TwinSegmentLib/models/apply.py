@@ -4,43 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from TwinCore import Grid, Image, Job, MissingInput, MissingPackage
+from TwinCore import Grid, Image, Job
 
 from .anatomy import Labelled, label
 from .catalogue import Entry
-from .fetch import size_in_words, verify
 from .load import load_model
-from .nnunet import find_nnunet, label_by_nnunet
-from .totalsegmentator import find_totalsegmentator, label_by_totalsegmentator
+from .nnunet import label_by_nnunet
+from .totalsegmentator import label_by_totalsegmentator
 
-PROGRAMS: dict[str, tuple[Callable[[Entry], str], Callable[[Entry, Sequence[Image], Grid, Job], Labelled]]] = {
-    "totalsegmentator": (find_totalsegmentator, label_by_totalsegmentator),
-    "nnunet": (find_nnunet, label_by_nnunet),
+PROGRAMS: dict[str, Callable[[Entry, Sequence[Image], Grid, Job], Labelled]] = {
+    "totalsegmentator": label_by_totalsegmentator,
+    "nnunet": label_by_nnunet,
 }
-"""By kind: what finds the program, and what runs it."""
-
-
-def check_ready(entry: Entry) -> None:
-    """Raise `MissingInput` or `MissingPackage` if a model cannot be used yet: says what is to be done."""
-    if entry.kind in PROGRAMS:
-        PROGRAMS[entry.kind][0](entry)
-    else:
-        verify(entry)
-
-
-def state_in_words(entry: Entry) -> str:
-    """Whether a model is ready, is to be fetched (how much), or to be installed."""
-    missing = entry.missing_files()
-    if missing:
-        return f"to fetch, {size_in_words(missing)}"
-    try:
-        if entry.kind in PROGRAMS:
-            check_ready(entry)
-    except MissingPackage as error:
-        return f"to install, {error.package}"
-    except MissingInput:
-        return f"to be put into {entry.folder}"
-    return "ready"
+"""By kind, what runs the program."""
 
 
 def label_by(
@@ -68,4 +44,4 @@ def label_by(
         return label(model, images, grid, looks=looks, volume_factors=entry.volume_factors, job=job)
     if looks > 1:
         job.warn(f"Model {entry.name!r} is a program of its own, which looks once.")
-    return PROGRAMS[entry.kind][1](entry, images, grid, job)
+    return PROGRAMS[entry.kind](entry, images, grid, job)

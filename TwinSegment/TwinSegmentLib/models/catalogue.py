@@ -13,7 +13,7 @@ from typing import Any
 
 from TwinCore import InvalidInput
 
-from ..networks.model import Label
+from ..networks.label import Label
 from ..networks.program_file import INSTEAD, PROGRAM_KINDS
 
 KINDS = ("own", "meshnet", "onnx", "monai", "totalsegmentator", "nnunet")

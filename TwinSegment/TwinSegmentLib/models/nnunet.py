@@ -27,12 +27,9 @@ from ..networks.probabilities import Probabilities
 from ..networks.program_file import program_in
 from .anatomy import Labelled, decided
 from .catalogue import Entry
-from .programs import find_program, run_program, write_channels
+from .installed import CHECKPOINT, find_nnunet
+from .programs import run_program, write_channels
 
-PROGRAM, PACKAGE = "nnUNetv2_predict_from_modelfolder", "nnunetv2"
-"""Which takes a folder of results as it is; nnUNetv2_predict, of the same package, needs it below a certain folder."""
-
-CHECKPOINT = "checkpoint_final.pth"
 DEVICES = ("cpu", "cuda", "mps")
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 READERS = ("SimpleITKIO", "NibabelIO")
@@ -68,17 +65,6 @@ class Results:
     classes: int
     channels: int
     overlapping: bool
-
-
-def find_nnunet(entry: Entry) -> str:
-    """The executable; `MissingPackage` if it is not installed, `MissingInput` if the trained network is not there."""
-    program = find_program(PROGRAM, PACKAGE)
-    if not (entry.folder / "plans.json").is_file():
-        raise MissingInput(
-            f"Model {entry.name!r}: put nnU-Net's results (plans.json, dataset.json, fold_0 with {CHECKPOINT}) into "
-            f"{entry.folder}."
-        )
-    return program
 
 
 def read_results(folder: Path) -> Results:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from TwinCore import Image, InvalidInput, Job, MissingPackage, resample
+from TwinCore import Image, InvalidInput, Job, resample
 from TwinCore.guard import display_name
 from TwinCore.itk import to_sitk
 
@@ -25,21 +23,6 @@ POLL_S = 0.1
 LOG = "log.txt"
 LONGEST_REASON = 300
 USUAL_SECONDS = 300.0
-
-
-def find_program(name: str, package: str) -> str:
-    """Where an executable is: on the search path, or beside this Python.
-
-    Raises
-    ------
-    MissingPackage
-        If it is not installed: says how to install the package that has it.
-    """
-    for folders in (None, sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
-        found = shutil.which(name, path=folders)
-        if found and Path(found).is_absolute():  # on Windows one in the current folder is found too, and not wanted
-            return found
-    raise MissingPackage(package, f"The program {name}", f"pip install {package}")
 
 
 def run_program(command: Sequence[str], folder: Path, job: Job, seconds: float | None = None) -> None:

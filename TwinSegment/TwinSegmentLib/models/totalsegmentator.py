@@ -21,17 +21,12 @@ from TwinCore.volume_file import read_volume
 from ..networks.model import Label, check_channels
 from .anatomy import Labelled, volumes_without_interval
 from .catalogue import Entry
-from .programs import find_program, run_program, write_channels
+from .installed import find_totalsegmentator
+from .programs import run_program, write_channels
 
-PROGRAM, PACKAGE = "TotalSegmentator", "TotalSegmentator"
 MASK = ".nii.gz"
 MOST_STRUCTURES = 1000
 _TASK = re.compile(r"[a-z0-9_]+\Z")
-
-
-def find_totalsegmentator(entry: Entry) -> str:
-    """The executable; `MissingPackage` if it is not installed."""
-    return find_program(PROGRAM, PACKAGE)
 
 
 def label_by_totalsegmentator(entry: Entry, images: Sequence[Image], grid: Grid, job: Job) -> Labelled:
@@ -79,12 +74,12 @@ def _read(folder: Path, grid: Grid, labels: dict[str, Label], job: Job) -> Segme
     """The masks that are not empty as segments; they do not overlap, or the later one counts."""
     files = sorted(path for path in folder.iterdir() if path.name.endswith(MASK))
     if len(files) > MOST_STRUCTURES:
-        raise InvalidInput(f"{PROGRAM} wrote {len(files)} structures, and {MOST_STRUCTURES} are the most.")
+        raise InvalidInput(f"TotalSegmentator wrote {len(files)} structures, and {MOST_STRUCTURES} are the most.")
     layer, segments = np.zeros(grid.shape, np.uint16), list[Segment]()
     for number, file in enumerate(job.each(files, "reading masks"), 1):
         mask = read_volume(file)
         if not mask.grid.same_as(grid):
-            raise InvalidInput(f"{PROGRAM} wrote {display_name(file.name)} on another grid than the image's.")
+            raise InvalidInput(f"TotalSegmentator wrote {display_name(file.name)} on another grid than the image's.")
         inside = mask.array > 0.5
         if inside.any():
             stem = file.name.removesuffix(MASK)

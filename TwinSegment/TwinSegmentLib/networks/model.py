@@ -13,6 +13,7 @@ from TwinCore.guard import available_memory, check_memory
 
 from .engine import Engine
 from .graph import Network
+from .label import Label
 from .module_network import ModuleNetwork
 from .onnx_network import OnnxNetwork
 from .probabilities import Probabilities, sigmoid, softmax
@@ -31,15 +32,6 @@ LEAST_WINDOW = 32
 MOST_MOVES = 4
 NEAR_MM = 8.0
 """A field of view whose middle is this near to where it should be is left."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """One class: its name, its colour (0 to 1), and its code (scheme, value, meaning)."""
-
-    name: str
-    colour: tuple[float, float, float]
-    code: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -167,5 +167,5 @@ def _holding(mask: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 def _ball(radius_mm: float, spacing: np.ndarray) -> np.ndarray:
     reach = np.ceil(radius_mm / spacing).astype(int)
-    at = np.moveaxis(np.indices(2 * reach + 1), 0, -1) - reach
+    at = np.moveaxis(np.indices(tuple(2 * reach + 1)), 0, -1) - reach
     return np.linalg.norm(at * spacing, axis=-1) <= radius_mm + 1e-6

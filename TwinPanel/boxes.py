@@ -1,0 +1,44 @@
+"""Lists and tables of words that are filled anew as the scene changes, without telling of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import qt
+
+from .twin_selector import fit_height
+
+
+def fill_box(box, entries: Mapping[str, str], chosen: str) -> None:
+    """Let a combo box offer these values with their words, and stand at the chosen one, or else at the first."""
+    blocked = box.blockSignals(True)
+    if [box.itemData(n) for n in range(box.count)] != list(entries):
+        box.clear()
+        for value, words in entries.items():
+            box.addItem(words, value)
+    box.setCurrentIndex(max(0, box.findData(chosen)))
+    box.blockSignals(blocked)
+
+
+def chosen_of(box) -> str:
+    """The value that a combo box stands at; "" for an empty one."""
+    return box.itemData(box.currentIndex) or ""
+
+
+def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Let a table show words that can be read and copied, not changed."""
+    table.setColumnCount(len(header))
+    table.setHorizontalHeaderLabels(list(header))
+    table.verticalHeader().hide()
+    table.setRowCount(len(rows))
+    for row, words in enumerate(rows):
+        for column, word in enumerate(words):
+            item = qt.QTableWidgetItem(word)
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            if column:
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            table.setItem(row, column, item)
+    table.resizeColumnsToContents()
+    if header:
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+    fit_height(table)

@@ -1,0 +1,144 @@
+"""Draws docs/pictures/panel_*.png: the three panels in their main states, on the stand-in for Slicer's desktop.
+
+    python docs/make_panel_pictures.py [FOLDER] [NAME ...]
+
+Needs PySide6, slicer-core and Pillow. It shows the panels' own widgets in Qt's plain style, not Slicer's theme and
+views.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = (".", "TwinFusion", "TwinSegment", "TwinSimulate", "Testing/panel")
+sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
+
+import desktop_double  # noqa: E402  (found through the line above)
+from PIL import Image  # noqa: E402
+
+from TwinCore import Segmentation  # noqa: E402
+from TwinCore.scene import Twin, new_scene, segmentation_to_node  # noqa: E402
+
+WIDTH = 460
+COLOURS = 64
+"""Enough for widgets, and a third of the size."""
+PATIENCE_S = 300.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Let the panel's timers run until the condition holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit("A panel did not get where it should.")
+        desktop_double.let_events_happen()
+        time.sleep(0.005)
+    desktop_double.let_events_happen()
+
+
+def picture(panel, path: Path) -> None:
+    desktop_double.let_events_happen()
+    panel.parent.resize(WIDTH, panel.parent.sizeHint().height())
+    desktop_double.let_events_happen()
+    panel.parent.resize(WIDTH, panel.parent.sizeHint().height())
+    panel.parent.grab().save(str(path))
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+
+
+def choose(box, value: str) -> None:
+    """As if the user had chosen an entry of a combo box."""
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex)
+
+
+def patient(scene, until_fused: bool = False, until_segmented: bool = False) -> Twin:
+    """The made-up patient, as far as the panel before has brought it."""
+    from TwinPanel import phantom
+
+    twin = phantom.phantom_twin(scene)
+    ct, pet, tumour = phantom.phantom_images()
+    if until_fused:
+        with twin.run("TwinFusion", {}) as run:
+            run.add_image(ct, "fused", name="CT fused")
+            run.add_image(pet, "fused", name="PET fused")
+    if until_segmented:
+        masks = {"tumour": tumour, "soft tissue": (ct.array > -300) & ~tumour}
+        with twin.run("TwinSegment", {}) as run:
+            run.add_segmentation(Segmentation.from_masks(ct.grid, masks), "Anatomy")
+    return twin
+
+
+def fusion(panel, scene, folder: Path) -> None:
+    picture(panel, folder / "panel_fusion_empty.png")
+    patient(scene)
+    until(lambda: panel.selector.twin is not None)
+    for row in range(2):
+        panel.ui.framesTable.item(row, 1).setText("PET/CT")
+    picture(panel, folder / "panel_fusion_ready.png")
+    run(panel, folder / "panel_fusion_running.png")
+    picture(panel, folder / "panel_fusion_done.png")
+
+
+def segment(panel, scene, folder: Path) -> None:
+    from TwinPanel import phantom
+
+    patient(scene)
+    until(lambda: panel.selector.twin is not None)
+    picture(panel, folder / "panel_segment_lacking.png")
+    scene.Clear(False)
+    twin = patient(scene, until_fused=True)
+    panel.parameters.outlines = segmentation_to_node(phantom.phantom_outlines(), scene, "Outlines")
+    panel.parameters.outlinesImage = panel.parameters.body = twin.node("reference")
+    until(lambda: panel.selector.twin is not None)
+    choose(panel.chooser.modelBox, "monai-spleen-ct")
+    picture(panel, folder / "panel_segment_model.png")
+    choose(panel.chooser.modelBox, "")
+    run(panel)
+    panel.ui.surplusButton.click()
+    panel.parameters.surplusClicks.AddControlPointWorld(58.0, 72.0, 72.0)
+    picture(panel, folder / "panel_segment_done.png")
+
+
+def simulate(panel, scene, folder: Path) -> None:
+    patient(scene, True, True)
+    until(lambda: panel.selector.twin is not None)
+    panel.run_form.boxes["members"].value = 8
+    panel.run_form.boxes["horizon"].value = 60
+    picture(panel, folder / "panel_simulate_ready.png")
+    run(panel, folder / "panel_simulate_running.png")
+    picture(panel, folder / "panel_simulate_done.png")
+    choose(panel.ui.modelBox, "radiotherapy")
+    picture(panel, folder / "panel_simulate_dose.png")
+
+
+def run(panel, while_running: Path | None = None) -> None:
+    """Press Apply, and wait for the end; a picture on the way where one is wanted."""
+    bar = panel.job_bar
+    bar.applyButton.click()
+    if while_running is not None:
+        until(lambda: bar.progressBar.value > 100 or not bar.running)
+        picture(panel, while_running)
+    until(lambda: not bar.running)
+
+
+PANELS = {"TwinFusion": fusion, "TwinSegment": segment, "TwinSimulate": simulate}
+
+
+def main(folder: Path, names: list[str]) -> None:
+    with desktop_double.desktop(), tempfile.TemporaryDirectory() as models:
+        os.environ["DIGITALTWIN_MODELS"] = models  # no model is there
+        for name in names or PANELS:
+            scene = new_scene()
+            panel = desktop_double.open_panel(desktop_double.load_module(name))
+            panel.parent.show()
+            PANELS[name](panel, scene, folder)
+            desktop_double.close_panel(panel)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/pictures", sys.argv[2:])
