@@ -10,8 +10,8 @@ from TwinCore.expectation import Expectation
 from .presets import BY_MODALITY, BY_PRESET, modality_pairs, presets
 
 RIGID_S, RIGID_S_A_MILLION = 6.0, 1.0
-"""Of one registration from any pose with its verdict, and more for each million voxels: from 8 s at 0.03 million to 14 s at
-4 million on two busy cores."""
+"""Of one registration from any pose with its verdict, and more for each million voxels: measured as 8 s at 0.03 million
+and 14 s at 4 million on two busy cores."""
 RESAMPLING_S_A_MILLION = 0.05
 DEFORMABLE_S_A_MILLION = 5.0
 BYTES_A_VOXEL = 50.0
