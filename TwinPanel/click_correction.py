@@ -61,13 +61,11 @@ class ClickCorrection:
         for button in (ui.missedButton, ui.surplusButton):
             button.enabled = free and bool(segments)
 
-    def segment(self) -> str:
-        """The segment that is chosen."""
-        return chosen_of(self._panel.ui.segmentBox)
-
-    def image(self) -> str:
-        """The image whose edges it follows."""
-        return chosen_of(self._panel.ui.edgesBox)
+    def clicked(self) -> tuple:
+        """Segment, lists of what was missed and what does not belong, image whose edges count, and reach in mm."""
+        ui, chosen = self._panel.ui, self._panel.parameters
+        points = (chosen.missedClicks, chosen.surplusClicks)
+        return (chosen_of(ui.segmentBox), *points, chosen_of(ui.edgesBox), chosen.reachMm)
 
     def _set(self, name: str, value: str) -> None:
         setattr(self._panel.parameters, name, value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from .boxes import chosen_of, fill_box
@@ -22,7 +23,7 @@ class ModelChooser:
     changed : callable
         Called after the user has chosen another model or image.
     fetch : callable
-        Called with the offer whose files the user wants.
+        Called with the offer whose files the user wants, once asked.
     """
 
     def __init__(self, changed: Callable[[], None], fetch: Callable[[Any], None]):
@@ -43,7 +44,8 @@ class ModelChooser:
         self._form.addRow(self.aboutLabel)
         self._form.addRow(self.fetchButton)
         self.modelBox.connect("activated(int)", lambda _index: self._on_model())
-        self.fetchButton.connect("clicked()", lambda *_args: fetch(self.offer))
+        self._fetch = fetch
+        self.fetchButton.connect("clicked()", lambda *_args: self._on_fetch())
 
     @property
     def offer(self) -> Any | None:
@@ -57,7 +59,9 @@ class ModelChooser:
             return []
         return [chosen_of(box) for box in self.channelBoxes] or list(offer.images or ())
 
-    def show(self, offers: Sequence, images: Sequence[str], model: str, chosen: Sequence[str] = ()) -> None:
+    def show(
+        self, offers: Sequence, images: Sequence[str], model: str, chosen: Sequence[str] = (), trouble: str = ""
+    ) -> None:
         """Offer models; of those that do not suit the images, say what they would need.
 
         Parameters
@@ -67,13 +71,16 @@ class ModelChooser:
             All images of the twin.
         model, chosen : str and sequence of str
             What is chosen, and for which images.
+        trouble : str
+            Why there are no offers.
         """
         suited = [offer for offer in offers if offer.images is not None]
         self._offers = {offer.name: offer for offer in suited}
         fill_box(self.modelBox, {"": _("none"), **{o.name: o.title for o in suited}}, model)
         offer = self.offer
         self._show_channels(offer, images, chosen)
-        self.aboutLabel.text = _others(offers) if offer is None else " ".join(filter(None, (offer.lacks, offer.about)))
+        about = _others(offers) if offer is None else " ".join(filter(None, (offer.lacks, offer.about)))
+        self.aboutLabel.text = trouble or about
         self.aboutLabel.visible = bool(self.aboutLabel.text)
         self.fetchButton.visible = offer is not None and bool(offer.download)
         if offer is not None:
@@ -93,6 +100,12 @@ class ModelChooser:
         for number, box in enumerate(self.channelBoxes):
             standing = chosen[number] if len(chosen) == count else offer.images[number]
             fill_box(box, {name: name for name in images}, standing)
+
+    def _on_fetch(self) -> None:
+        offer, question = self.offer, _("Download {title} ({size})? {about}")
+        words = question.format(title=offer.title, size=offer.download, about=offer.about)
+        if slicer.util.confirmOkCancelDisplay(words):
+            self._fetch(offer)
 
     def _on_model(self) -> None:
         while self.channelBoxes:

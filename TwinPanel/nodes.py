@@ -26,7 +26,8 @@ def points_of(markups) -> list[list[float]]:
         return []
     if not hasattr(markups, "GetNumberOfControlPoints"):
         return [list(map(float, point)) for point in markups]
-    placed = [n for n in range(markups.GetNumberOfControlPoints()) if markups.GetNthControlPointPositionStatus(n) == 2]
+    numbers, defined = range(markups.GetNumberOfControlPoints()), markups.PositionDefined
+    placed = [number for number in numbers if markups.GetNthControlPointPositionStatus(number) == defined]
     points = []
     for number in placed:
         point = [0.0, 0.0, 0.0]

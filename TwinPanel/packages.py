@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import re
 import subprocess
@@ -50,17 +49,17 @@ def ensure_torch(requester: str) -> None:
         If the extension is not installed, the user declines, or torch cannot be imported: Windows leaves half an
         installation behind where paths are too long.
     """
-    if importlib.util.find_spec("torch") is None:
-        try:
-            from PyTorchUtils import PyTorchUtilsLogic
-        except ImportError as error:
-            raise MissingPackage("torch", requester, _("install the PyTorch extension of Slicer")) from error
-        if PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
-            raise MissingPackage("torch", requester, _("use the PyTorch Util module of Slicer"))
     try:
-        importlib.import_module("torch").zeros(1)
-    except (ImportError, OSError, AttributeError) as error:
-        raise MissingPackage("torch", requester, _("repair it with the PyTorch Util module of Slicer")) from error
+        from PyTorchUtils import PyTorchUtilsLogic
+    except ImportError as error:
+        if importlib.util.find_spec("torch") is not None:
+            return
+        raise MissingPackage("torch", requester, _("install the PyTorch extension of Slicer")) from error
+    logic = PyTorchUtilsLogic()
+    if not logic.torchInstalled() and logic.installTorch(askConfirmation=True) is None:
+        raise MissingPackage("torch", requester, _("use the PyTorch Util module of Slicer"))
+    if not logic.torchInstalled():
+        raise MissingPackage("torch", requester, _("repair it with the PyTorch Util module of Slicer"))
 
 
 def _ensure(path: str | Path, wanted: list[str], requester: str) -> None:

@@ -109,8 +109,7 @@ class RowTable:
         self._changed()
 
     def _enable(self) -> None:
-        chosen = bool(self.table.selectedRanges()) or self.table.currentRow() >= 0
-        self.duplicateButton.enabled = self.removeButton.enabled = chosen and self.table.rowCount > 0
+        self.duplicateButton.enabled = self.removeButton.enabled = self.table.currentRow() >= 0
 
 
 def _header(parameter: Parameter) -> str:

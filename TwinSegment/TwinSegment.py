@@ -37,7 +37,6 @@ from TwinSegmentLib.models.offers import offers
 from TwinSegmentLib.pet_threshold import RULES
 
 NO_RULE = "none"
-RESOURCES = Path(__file__).parent / "Resources"
 
 
 class TwinSegment(ScriptedLoadableModule):
@@ -123,7 +122,8 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         if chosen.outlines is not None and chosen.outlinesImage is None:
             return _("Choose the image that the outlines were drawn on.")
         if not self._wants_tumour():
-            return "" if offer else _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
+            chosen = [offer, self.parameters.body, self.parameters.brain]
+            return "" if any(chosen) else _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
         if not chosen.target.strip():
             return _("Name the segment that is the tumour.")
         if chosen.outlines is None and chosen.searchBox is None:
@@ -131,15 +131,16 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         return ""
 
     def plan(self, twin):
-        offer, parts, fused = self.chooser.offer, [], twin.nodes("fused")
-        if offer is not None:
-            parts.append(_("{model} on {images}").format(model=offer.title, images=", ".join(self.chooser.images())))
-        if self._wants_tumour():
-            parts.append(_("the segment {name!r}").format(name=self.parameters.target.strip()))
-        parts += [_("the body")] if self.parameters.body is not None else []
-        parts += [_("the tissues of the brain")] if self.parameters.brain is not None else []
+        offer, c, fused = self.chooser.offer, self.parameters, twin.nodes("fused")
+        parts = (
+            [_("{model} on {images}").format(model=offer.title, images=", ".join(self.chooser.images()))]
+            if offer
+            else []
+        )
+        parts += [_("the segment {name!r}").format(name=c.target.strip())] if self._wants_tumour() else []
+        parts += [words for node, words in ((c.body, _("the body")), (c.brain, _("the brain's tissues"))) if node]
         entry = find_model(offer.name) if offer is not None else None
-        takes = expected(TwinPanel.voxels_of(fused[0]), len(fused), entry, self.parameters.looks)
+        takes = expected(TwinPanel.voxels_of(fused[0]), len(fused), entry, c.looks)
         return _("Apply will label: {parts}.").format(parts="; ".join(parts)), takes
 
     def step(self):
@@ -154,7 +155,8 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
     def show_twin(self, twin):
         c, fused = self.parameters, TwinPanel.newest_fused(twin)
         modalities = {name: meaning(node)["modality"] for name, node in fused.items()}
-        self.chooser.show(offers(modalities), list(fused), c.model, TwinPanel.from_text(c.modelImages, []))
+        found, trouble = offers(modalities)
+        self.chooser.show(found, list(fused), c.model, TwinPanel.from_text(c.modelImages, []), trouble)
         if self.clicks is not None:
             self.results.show(twin, self.moduleName, c.showUncertainty)
             self.clicks.show([] if twin is None else TwinPanel.segment_names(twin), list(fused))
@@ -166,21 +168,15 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         return self.parameters.outlines is not None or self.parameters.petRule != NO_RULE
 
     def _on_model(self):
-        offer = self.chooser.offer
-        self.parameters.model = offer.name if offer is not None else ""
+        self.parameters.model = self.chooser.offer.name if self.chooser.offer is not None else ""
         self.parameters.modelImages = json.dumps([box.currentText for box in self.chooser.channelBoxes])
 
     def _on_fetch(self, offer):
-        question = _("Download {title} ({size})? {about}")
-        words = question.format(title=offer.title, size=offer.download, about=offer.about)
-        if slicer.util.confirmOkCancelDisplay(words):
-            said = _("The model is here now.")
-            self.job_bar.aside(lambda job: fetch(find_model(offer.name), job), lambda _answer: self.job_bar.say(said))
+        done = _("The model is here now.")
+        self.job_bar.aside(lambda job: fetch(find_model(offer.name), job), lambda _answer: self.job_bar.say(done))
 
     def _on_correct(self):
-        c = self.parameters
-        clicked = (self.clicks.segment(), c.missedClicks, c.surplusClicks, self.clicks.image(), c.reachMm)
-        self.job_bar.run(lambda: self.logic.correction_step(*clicked))
+        self.job_bar.run(lambda: self.logic.correction_step(*self.clicks.clicked()))
 
 
 class TwinSegmentLogic(ScriptedLoadableModuleLogic):
@@ -193,16 +189,19 @@ class TwinSegmentLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return TwinSegmentParameterNode(super().getParameterNode())
 
+    def _ensure(self, what):
+        TwinPanel.ensure_packages(Path(__file__).parent / f"Resources/TwinSegment-{what}.txt", "TwinSegment")
+
     def step(
         self, target=None, outlines=None, petRule=NO_RULE, searchBox=None, body=None, brain=None,
         model=None, modelImages=(), looks=1, closeMm=0.0, keepLargest=False, fillHoles=False,
     ):  # fmt: skip
         """The work, ready to be run on a twin; see `segment` for what it takes."""
-        TwinPanel.ensure_packages(RESOURCES / "TwinSegment-requirements.txt", "TwinSegment")
+        self._ensure("requirements")
         if model is not None and "torch" in packages_missing(find_model(model)):
             TwinPanel.ensure_torch("TwinSegment")
         if model is not None and packages_missing(find_model(model)):
-            TwinPanel.ensure_packages(RESOURCES / "TwinSegment-models.txt", "TwinSegment")
+            self._ensure("models")
         from TwinSegmentLib.step import SegmentStep
         from TwinSegmentLib.tidy import Tidy
 
@@ -271,7 +270,7 @@ class TwinSegmentLogic(ScriptedLoadableModuleLogic):
     def export(self, twinNode, folder, kind="seg", job=None):
         """Write the twin's newest anatomy as "seg", "rtstruct", "stl", "obj" or "vtk"; returns the paths."""
         if kind == "seg":
-            TwinPanel.ensure_packages(RESOURCES / "TwinSegment-export.txt", "TwinSegment")
+            self._ensure("export")
         twin = Twin(twinNode)
         return export_segments(node_to_segmentation(twin.node("segmentation")), folder, kind, twin.patient, job)
 

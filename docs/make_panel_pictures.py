@@ -24,8 +24,8 @@ from TwinCore import Segmentation  # noqa: E402
 from TwinCore.scene import Twin, new_scene, segmentation_to_node  # noqa: E402
 
 WIDTH = 460
-COLOURS = 64
-"""Enough for widgets, and a third of the size."""
+COLOURS = 256
+"""Enough for widgets and verdicts, and half the size."""
 PATIENCE_S = 300.0
 
 
@@ -47,7 +47,7 @@ def picture(panel, path: Path) -> None:
     panel.parent.resize(WIDTH, panel.parent.sizeHint().height())
     panel.parent.grab().save(str(path))
     with Image.open(path) as image:
-        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def choose(box, value: str) -> None:
@@ -77,8 +77,6 @@ def fusion(panel, scene, folder: Path) -> None:
     picture(panel, folder / "panel_fusion_empty.png")
     patient(scene)
     until(lambda: panel.selector.twin is not None)
-    for row in range(2):
-        panel.ui.framesTable.item(row, 1).setText("PET/CT")
     picture(panel, folder / "panel_fusion_ready.png")
     run(panel, folder / "panel_fusion_running.png")
     picture(panel, folder / "panel_fusion_done.png")
@@ -122,7 +120,8 @@ def run(panel, while_running: Path | None = None) -> None:
     bar.applyButton.click()
     if while_running is not None:
         until(lambda: bar.progressBar.value > 100 or not bar.running)
-        picture(panel, while_running)
+        if bar.running:
+            picture(panel, while_running)
     until(lambda: not bar.running)
 
 

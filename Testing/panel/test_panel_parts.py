@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import pytest
 
 from TwinCore import MissingPackage, Parameter, Progress
@@ -123,6 +125,37 @@ def test_slicer_s_own_installer_is_used_where_there_is_one(desktop, tmp_path, mo
     (tmp_path / "requirements.txt").write_text("no-such-package>=2\n")
     ensure_packages(tmp_path / "requirements.txt", "TwinFusion")
     assert calls == [(str(tmp_path / "requirements.txt"), "TwinFusion")]
+
+
+@pytest.mark.parametrize(
+    ("installs", "works", "advice"),
+    [(True, True, ""), (False, False, "use the PyTorch Util module"), (True, False, "repair it")],
+)
+def test_torch_comes_through_slicer_s_extension(desktop, monkeypatch, installs, works, advice):
+    import sys
+    import types
+
+    from TwinPanel import ensure_torch
+
+    class PyTorchUtilsLogic:
+        asked: typing.ClassVar[list] = []
+
+        def torchInstalled(self):
+            return bool(self.asked) and works
+
+        def installTorch(self, askConfirmation):
+            self.asked.append(askConfirmation)
+            return object() if installs else None
+
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = PyTorchUtilsLogic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    if advice:
+        with pytest.raises(MissingPackage, match=advice):
+            ensure_torch("TwinSegment")
+    else:
+        ensure_torch("TwinSegment")
+    assert PyTorchUtilsLogic.asked == [True]
 
 
 def test_a_box_is_its_two_corners(desktop):

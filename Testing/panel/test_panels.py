@@ -54,7 +54,7 @@ def test_each_missing_input_of_segmentation_is_named(open_panel, phantom, until)
     assert bar.applyButton.enabled
     chosen.outlinesImage = None
     assert "drawn on" in bar.reasonLabel.text
-    chosen.outlines = None
+    chosen.outlines = chosen.body = None
     assert "PET rule" in bar.reasonLabel.text
     panel.ui.petRuleBox.setCurrentIndex(1)
     assert "box" in bar.reasonLabel.text

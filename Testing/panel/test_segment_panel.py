@@ -170,3 +170,18 @@ def test_segments_are_exported_and_no_file_is_replaced(open_panel, phantom, unti
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "gone"))
     panel.ui.writeButton.click()
     assert "There is no folder" in panel.ui.exportLabel.text
+
+
+def test_a_damaged_catalogue_of_the_user_s_is_told_and_the_body_still_labelled(open_panel, until, folder):
+    folder.mkdir()
+    (folder / "catalogue.json").write_text("{")
+    panel = open_panel("TwinSegment")
+    twin = brain_twin(open_panel.scene)
+    until(lambda: panel.selector.twin is not None)
+    assert "cannot be read" in panel.chooser.aboutLabel.text
+    assert panel.job_bar.reasonLabel.text.startswith("Choose a model, outlines")
+    panel.parameters.body = twin.node("reference")
+    assert panel.job_bar.planLabel.text.startswith("Apply will label: the body. Takes")
+    panel.job_bar.applyButton.click()
+    until(lambda: not panel.job_bar.running)
+    assert node_to_segmentation(twin.node("segmentation")).names == ["soft tissue"]

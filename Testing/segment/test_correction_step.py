@@ -96,7 +96,9 @@ def test_models_are_offered_for_the_images_that_there_are(tmp_path, monkeypatch)
     there = {"a": "MR", "ct": "CT", "b": "MR", "c": "MR", "d": "MR"}
     assert images_for(find_model("monai-brats-mri"), there) == tuple("abcd")
     assert images_for(find_model("monai-brats-mri"), {"a": "MR", "b": "MR", "c": "MR"}) is None
-    offered = {offer.name: offer for offer in offers({"T1": "MR"})}
+    found, trouble = offers({"T1": "MR"})
+    offered = {offer.name: offer for offer in found}
+    assert trouble == ""
     quick = offered["meshnet-model5_gw_ae"]
     assert quick.images == ("T1",)
     assert quick.download == "0.0 MB from raw.githubusercontent.com"

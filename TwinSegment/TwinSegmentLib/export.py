@@ -10,10 +10,6 @@ from pathlib import Path
 from TwinCore import InvalidInput, Job, Segmentation
 from TwinCore.surface import surfaces_of
 
-from .dicom_seg_writer import write_dicom_seg
-from .rtstruct_writer import write_rtstruct
-
-WRITERS: dict[str, Callable[..., Path]] = {"seg": write_dicom_seg, "rtstruct": write_rtstruct}
 KINDS = {
     "seg": "DICOM segmentation (SEG)",
     "rtstruct": "DICOM outlines (RTSTRUCT)",
@@ -57,14 +53,25 @@ def export_segments(
         raise InvalidInput(f"Segments are exported as one of {', '.join(KINDS)}, not as {kind!r}.")
     if not folder.is_dir():
         raise InvalidInput(f"There is no folder {str(folder)!r} to export into.")
-    if kind in WRITERS:
-        return [WRITERS[kind](segmentation, _free(folder / f"anatomy_{kind}.dcm"), (), patient, job)]
+    if kind in ("seg", "rtstruct"):
+        return [_writer(kind)(segmentation, _free(folder / f"anatomy_{kind}.dcm"), (), patient, job)]
     from TwinCore.scene import save_surface
 
     surfaces = surfaces_of(segmentation, job)
     if not surfaces:
         raise InvalidInput("There is nothing to write: no segment has a voxel.")
     return [save_surface(surface, _free(folder / f"{_plain(name)}.{kind}")) for name, surface in surfaces.items()]
+
+
+def _writer(kind: str) -> Callable[..., Path]:
+    """Imported only now, for DICOM needs packages that a panel opens without."""
+    if kind == "seg":
+        from .dicom_seg_writer import write_dicom_seg
+
+        return write_dicom_seg
+    from .rtstruct_writer import write_rtstruct
+
+    return write_rtstruct
 
 
 def _plain(name: str) -> str:

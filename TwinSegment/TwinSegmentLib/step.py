@@ -132,8 +132,10 @@ class SegmentStep:
         """Raise `InvalidInput` if what was chosen is not possible, so that it is told before anything is computed."""
         if self.pet_rule is not None:
             check_rule(self.pet_rule)
-        if self.target is None and self.model is None:
-            raise MissingInput("Nothing to segment was chosen: name a target, or a model.")
+        if all(choice is None for choice in (self.target, self.model, self.body, self.brain)):
+            raise MissingInput(
+                "Nothing to segment was chosen: name a target, or a model, or an image of the body or brain."
+            )
         if self.model is not None:
             check_ready(find_model(self.model))
 
@@ -166,6 +168,8 @@ class SegmentStep:
         with classify:
             if self.target is not None:
                 masks = self._target_and_tissues(self.target, masks, inputs, classify)
+            else:
+                masks |= self._tissues(np.zeros(inputs.grid.shape, bool), inputs, classify)
         with look:
             labelled = self._labelled(inputs, look)
         with measure:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from TwinCore import InvalidInput
+
 from .catalogue import Entry, read_catalogue
 from .fetch import size_in_words
 from .installed import state_in_words
@@ -40,15 +42,19 @@ class Offer:
     download: str = ""
 
 
-def offers(modalities: Mapping[str, str]) -> list[Offer]:
+def offers(modalities: Mapping[str, str]) -> tuple[list[Offer], str]:
     """Every model of the catalogue, for images of these modalities by their names.
 
-    Raises
-    ------
-    InvalidInput
-        If the user's own catalogue cannot be read.
+    Returns
+    -------
+    list of Offer
+    str
+        Why there are none: what is wrong with the user's own catalogue.
     """
-    return [offer(entry, modalities) for entry in read_catalogue().values()]
+    try:
+        return [offer(entry, modalities) for entry in read_catalogue().values()], ""
+    except InvalidInput as error:
+        return [], str(error)
 
 
 def offer(entry: Entry, modalities: Mapping[str, str]) -> Offer:
