@@ -76,7 +76,7 @@ def test_a_network_of_ones_own_is_an_entry_like_any_other(tmp_path, monkeypatch)
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are():
-    with pytest.raises(InvalidInput, match="no model 'heart'; there are: meshnet"):
+    with pytest.raises(InvalidInput, match="no model 'heart'; there are: brain-anatomy, meshnet"):
         find_model("heart")
 
 
