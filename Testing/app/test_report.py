@@ -48,7 +48,7 @@ def comparison(growth=0.01):
                 days_to_regrow=regrown,
             )
         )
-    predictions = {e.schedule.name: prediction(e, members, GRID) for e in ensembles}
+    predictions = {e.schedule.name: prediction(e, members, GRID, error=0.01) for e in ensembles}
     return Comparison(scenario_table(ensembles, members), predictions)
 
 

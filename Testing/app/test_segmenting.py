@@ -86,5 +86,6 @@ def test_the_models_are_listed(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0].startswith("meshnet-model5_gw_ae ")
+    assert lines[0].startswith("brain-anatomy ")
+    assert "ready" in lines[0]
     assert any("meshnet-mindgrab" in line and "to fetch" in line for line in lines)

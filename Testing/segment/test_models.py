@@ -7,10 +7,12 @@ import io
 import json
 import shutil
 import threading
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
 import pytest
+from catalogue_rows import meshnet_row
 from network_weights import random_weights
 from threshold_model import bright_and_dark
 
@@ -31,8 +33,7 @@ from TwinSegmentLib.networks.weights import save_weights
 def entry_of(files: dict[str, bytes], tmp_path, monkeypatch, **changes):
     """A MeshNet entry whose files have these contents, with the cache in tmp_path."""
     monkeypatch.setenv(catalogue_module.CACHE_VARIABLE, str(tmp_path / "cache"))
-    rows = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())
-    row = next(row for row in rows if row["kind"] == "meshnet")
+    row = meshnet_row()
     row["files"] = [
         {"name": n, "url": f"https://example.org/{n}", "bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()}
         for n, c in files.items()
@@ -194,6 +195,8 @@ def test_a_field_of_view_is_centred_on_what_it_is_for(ball):
     assert np.linalg.norm(view.centre - middle) < 8
     assert view.shape == (48, 32, 32)
     np.testing.assert_array_equal(label(model, [image]).segmentation.mask("bright"), array > 0.5)
+    with pytest.raises(InvalidInput, match="cannot be centred on 'liver'"):
+        replace(model, centred_on="liver")
 
 
 def test_a_model_that_finds_nothing_says_so(ball):

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import onnx_files as onnx
 import pytest
+from catalogue_rows import meshnet_row
 from scipy import ndimage
 
 from TwinCore import Grid, Image, InvalidInput
@@ -193,7 +194,7 @@ def test_an_entry_of_ones_own_is_found_checked_and_used(tmp_path, monkeypatch):
     weight = np.array([0, 40], np.float32).reshape(2, 1, 1, 1, 1)
     content = onnx.convolution(weight, np.array([0, -20], np.float32))
     file = {"name": "model.onnx", "url": "https://example.org/model.onnx", "bytes": len(content)}
-    row = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())[0]
+    row = meshnet_row()
     row |= {"name": "mine", "kind": "onnx", "labels": [{"name": "background"}, {"name": "bright"}]}
     row |= {"files": [file | {"sha256": hashlib.sha256(content).hexdigest()}], "multiple": 4, "window": 8}
     row.pop("shape")

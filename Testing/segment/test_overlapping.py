@@ -9,6 +9,7 @@ import numpy as np
 import onnx_files as onnx
 import pytest
 from bundle_files import bundle
+from catalogue_rows import meshnet_row
 
 from TwinApp.segmenting import write_labels
 from TwinCore import Grid, Image, InvalidInput
@@ -149,7 +150,7 @@ def test_overlapping_segments_reach_the_scene_and_the_label_map(scene, image, tm
     monkeypatch.setenv(catalogue_module.CACHE_VARIABLE, str(tmp_path))
     content = onnx.convolution(WEIGHT, BIAS)
     file = {"name": "model.onnx", "url": "https://example.org/model.onnx", "bytes": len(content)}
-    row = json.loads((catalogue_module.resources.files(catalogue_module.__package__) / "catalogue.json").read_text())[0]
+    row = meshnet_row()
     row |= {"name": "nested", "kind": "onnx", "overlapping": True, "labels": [{"name": name} for name in NAMES]}
     row |= {"files": [file | {"sha256": hashlib.sha256(content).hexdigest()}], "shown": {"": {"kind": "window"}}}
     row |= {"spacing_mm": 2.0, "axes": "RAS", "volume_factors": {"tumour core": 1.0}}

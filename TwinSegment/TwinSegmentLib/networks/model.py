@@ -133,6 +133,11 @@ class Model:
             raise InvalidInput(
                 f"Model {self.name!r}: {len(self.labels)} labels for {self.network.classes} classes of its network."
             )
+        if self.centred_on and (self.overlapping or self.centred_on not in [one.name for one in self.labels]):
+            raise InvalidInput(
+                f"Model {self.name!r}: it cannot be centred on {self.centred_on!r}, which is not one of its labels, or "
+                "overlaps others."
+            )
 
     def grid(self, image: Image) -> Grid:
         """The grid on which the network sees an image: along the patient's axes, of a size that it takes."""

@@ -32,19 +32,20 @@ def _slope(phase, before, after):
 
 @njit(parallel=True, nogil=True, cache=True)
 def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
-    inside, total = 0.0, 0.0
+    # A sum for each row: one over all rows would depend on how threads happen to share them.
+    inside, total = np.zeros(rows.size), np.zeros(rows.size)
     for r in prange(rows.size):
         for n in range(first[r] + rows[r], last[r] + rows[r]):
             here = u[n]
-            total += here
+            total[r] += here
             if here > high:
-                inside += 1.0
+                inside[r] += 1.0
             elif here > low:
                 phase = _phase(here)
                 slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
                 slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
-                inside += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
-    return inside, total
+                inside[r] += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+    return inside.sum(), total.sum()
 
 
 def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: float) -> tuple[float, float]:
