@@ -32,7 +32,7 @@ def _slope(phase, before, after):
 
 @njit(parallel=True, nogil=True, cache=True)
 def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
-    # A sum for each row: one over all rows would depend on how threads happen to share them.
+    # Sums by row, added up outside: a parallel sum over all rows depends on how threads happen to share them.
     inside, total = np.zeros(rows.size), np.zeros(rows.size)
     for r in prange(rows.size):
         for n in range(first[r] + rows[r], last[r] + rows[r]):
@@ -45,7 +45,7 @@ def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
                 slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
                 slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
                 inside[r] += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
-    return inside.sum(), total.sum()
+    return inside, total
 
 
 def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: float) -> tuple[float, float]:
@@ -62,4 +62,5 @@ def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: floa
     """
     level = math.log(threshold**-0.5 - 1.0)
     low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
-    return _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    inside, total = _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    return float(inside.sum()), float(total.sum())
