@@ -11,7 +11,8 @@ from .display import overlay
 
 VIRIDIS = "vtkMRMLColorTableNodeFileViridis.txt"
 """Of Slicer's desktop."""
-OWN = "DigitalTwinViridis"
+OWN = "DigitalTwin viridis"
+"""Name of the node that is made elsewhere: no singleton, which outlives its scene and is overwritten by loaded ones."""
 ANCHORS = (
     (0.267, 0.005, 0.329), (0.282, 0.095, 0.417), (0.279, 0.175, 0.483), (0.259, 0.252, 0.525), (0.230, 0.322, 0.546),
     (0.199, 0.388, 0.555), (0.173, 0.449, 0.558), (0.149, 0.508, 0.557), (0.128, 0.567, 0.551), (0.121, 0.626, 0.533),
@@ -48,12 +49,11 @@ def _colour(field) -> None:
 def _viridis():
     """Slicer's colours, or the same made here where its files are not."""
     scene = slicer.mrmlScene
-    node = scene.GetNodeByID(VIRIDIS) or scene.GetSingletonNode(OWN, "vtkMRMLColorTableNode")
+    node = scene.GetNodeByID(VIRIDIS) or scene.GetFirstNodeByName(OWN)
     if node is not None:
         return node
     node = slicer.vtkMRMLColorTableNode()
-    node.SetName("Viridis")
-    node.SetSingletonTag(OWN)
+    node.SetName(OWN)
     node.SetTypeToUser()
     node.SetNumberOfColors(COLOURS)
     for number in range(COLOURS):
