@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -43,17 +45,29 @@ def infer_function(model, threads: int | None = None) -> Callable[..., np.ndarra
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    request = openvino_package().Core().compile_model(model, "CPU", settings).create_infer_request()
+    compiled_model = openvino_package().Core().compile_model(model, "CPU", settings)
+    ready = [compiled_model.create_infer_request()]
 
     def run(values: np.ndarray, job: Job | None = None) -> np.ndarray:
+        request = ready[0] if ready else compiled_model.create_infer_request()
+        ready[:] = [request]
         request.start_async([np.ascontiguousarray(values, np.float32)[None]])
         while not request.wait_for(LOOK_EVERY_MS):
             if job is not None and job.is_cancelled:
                 request.cancel()
+                # It stops at the end of the operation it is at, seconds later where that is large: nobody waits for it.
+                threading.Thread(target=_stopped, args=(request,), daemon=True).start()
+                ready.clear()
                 job.checkpoint()
         return request.get_output_tensor(0).data[0]
 
     return run
+
+
+def _stopped(request) -> None:
+    """Hold a cancelled request until it has stopped."""
+    with contextlib.suppress(RuntimeError):  # which is how it says that it was cancelled
+        request.wait()
 
 
 def available() -> bool:
