@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.guard import display_name
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import Name, StrictTable, read_toml
 
 DATA_VARIABLE = "DIGITALTWIN_DATA"
-LARGEST_BYTES = 1_000_000
 
 Point = tuple[float, float, float]
 Box = tuple[Point, Point]
-Name = Annotated[str, Field(min_length=1, max_length=120)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Patient(_Table):
+class Patient(StrictTable):
     """Whose twin it is; `virtual` for one that was made, not scanned."""
 
     name: Name
     virtual: bool = False
 
 
-class ImageEntry(_Table):
+class ImageEntry(StrictTable):
     """One image: a volume file, a DICOM folder or a DICOM file."""
 
     name: Name
@@ -62,7 +52,7 @@ class ImageEntry(_Table):
         return self
 
 
-class OutlineEntry(_Table):
+class OutlineEntry(StrictTable):
     """Outlines on an image: RTSTRUCT or SEG (`segments` lists names), or a label map (`segments`: label to name)."""
 
     path: Name
@@ -70,7 +60,7 @@ class OutlineEntry(_Table):
     segments: list[Name] | dict[str, Name] | None = None
 
 
-class FrameEntry(_Table):
+class FrameEntry(StrictTable):
     """What is chosen for the registration of one frame alone."""
 
     name: Name
@@ -86,7 +76,7 @@ class FrameEntry(_Table):
         return self
 
 
-class Fusion(_Table):
+class Fusion(StrictTable):
     """How the images are brought together; 0 and the defaults leave it to the preset."""
 
     preset: str = BY_MODALITY
@@ -103,7 +93,7 @@ class Fusion(_Table):
     frame: list[FrameEntry] = []
 
 
-class Target(_Table):
+class Target(StrictTable):
     """The tumour: its segment, the PET rule it is compared with, and where its centroid is known to be."""
 
     name: Name
@@ -112,14 +102,14 @@ class Target(_Table):
     centroid_reference_ras_mm: Point | None = None
 
 
-class Anatomy(_Table):
+class Anatomy(StrictTable):
     """Which images the surrounding tissue comes from."""
 
     body: Name | None = None
     brain: Name | None = None
 
 
-class Simulation(_Table):
+class Simulation(StrictTable):
     """The model and the questions put to it."""
 
     model: Name
@@ -130,7 +120,7 @@ class Simulation(_Table):
     scenarios: list[Name] = ["none"]
 
 
-class ObservationEntry(_Table):
+class ObservationEntry(StrictTable):
     """A volume measured at a visit: given in mL, or measured on a label map."""
 
     quantity: Literal["volume"] = "volume"
@@ -148,7 +138,7 @@ class ObservationEntry(_Table):
         return self
 
 
-class Truth(_Table):
+class Truth(StrictTable):
     """What is known of a virtual patient: moves image -> reference, the target's volume, parameters of the model."""
 
     volume_ml: float | None = None
@@ -156,7 +146,7 @@ class Truth(_Table):
     parameters: dict[str, float] = {}
 
 
-class CaseFile(_Table):
+class CaseFile(StrictTable):
     """A whole case, checked for form; the files that it names are read by `load_case`.
 
     Question and target are needed to run it, not to fuse its images.
@@ -215,17 +205,7 @@ def read_case_file(path: str | Path) -> tuple[CaseFile, Path]:
         If it is not TOML, or a key is missing, unknown or has a wrong value; the message names it.
     """
     path = Path(path)
-    name = display_name(path.name)
-    if not path.is_file():
-        raise MissingInput(f"There is no case file {name!r}.")
-    if path.stat().st_size > LARGEST_BYTES:
-        raise InvalidInput(f"{name}: a case file has at most {LARGEST_BYTES} bytes; this is something else.")
-    try:
-        case = CaseFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{name}: it is not a TOML file: {error}.") from error
-    except ValidationError as error:
-        raise InvalidInput(f"{name}: {in_words(error)}") from error
+    name, case = display_name(path.name), read_toml(path, CaseFile, "case file")
     folder = path.resolve().parent / case.data
     if case.data != "." and os.environ.get(DATA_VARIABLE):
         folder = Path(os.environ[DATA_VARIABLE])
@@ -247,12 +227,3 @@ def inside(folder: Path, entry: str) -> Path:
     if not path.exists():
         raise MissingInput(f"There is no {display_name(entry)!r} in the case's data folder.")
     return path
-
-
-def in_words(error: ValidationError) -> str:
-    """All that is wrong, a sentence each, with the key it is about."""
-    sentences = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "the case"
-        sentences.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
-    return "; ".join(sentences) + "."

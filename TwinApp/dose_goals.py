@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from TwinCore import InvalidInput, MissingInput
-from TwinCore.guard import display_name
+from TwinCore import InvalidInput
 from TwinSimulateLib.dose_response import find_endpoint
 from TwinSimulateLib.plan_goals import Goal, Metric
 from TwinSimulateLib.radiotherapy import MOST_FRACTIONS, Schedule
 from TwinSimulateLib.tumour_presets import PRESETS
 
-from .case_file import LARGEST_BYTES, Name, in_words
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import Name, StrictTable, read_toml
 
 MOST_GOALS = 200
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Prescription(_Table):
+class Prescription(StrictTable):
     """How the dose is given, and how much was prescribed."""
 
     fractions: Annotated[int, Field(ge=1, le=MOST_FRACTIONS)]
     dose_gy: Annotated[float, Field(gt=0, le=1000)] | None = None
 
 
-class GoalEntry(_Table):
+class GoalEntry(StrictTable):
     """One goal: a structure, a metric and its limit."""
 
     structure: Name
@@ -57,21 +46,21 @@ class GoalEntry(_Table):
         return Goal(self.structure, Metric.parse(self.metric), limit, at_least, self.acceptable)
 
 
-class Complication(_Table):
+class Complication(StrictTable):
     """A structure that is an organ with a known complication."""
 
     structure: Name
     organ: Name
 
 
-class Control(_Table):
+class Control(StrictTable):
     """A structure that is a tumour to be controlled."""
 
     structure: Name
     tumour: Name
 
 
-class WhatIf(_Table):
+class WhatIf(StrictTable):
     """Other places, margins and schedules of the plan."""
 
     structures: list[Name] = []
@@ -80,7 +69,7 @@ class WhatIf(_Table):
     schedules: list[Name] = []
 
 
-class GoalsFile(_Table):
+class GoalsFile(StrictTable):
     """What is asked of a plan."""
 
     patient: Name = "unnamed"
@@ -125,17 +114,6 @@ def read_goals(path: str | Path) -> GoalsFile:
     InvalidInput
         If it is not TOML, a key is unknown, missing or wrong, or a word in it means nothing; the message names it.
     """
-    path = Path(path)
-    name = display_name(path.name)
-    if not path.is_file():
-        raise MissingInput(f"There is no goals file {name!r}.")
-    if path.stat().st_size > LARGEST_BYTES:
-        raise InvalidInput(f"{name}: a goals file has at most {LARGEST_BYTES} bytes; this is something else.")
-    try:
-        goals = GoalsFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{name}: it is not a TOML file: {error}.") from error
-    except ValidationError as error:
-        raise InvalidInput(f"{name}: {in_words(error)}") from error
+    goals = read_toml(Path(path), GoalsFile, "goals file")
     goals.check()
     return goals

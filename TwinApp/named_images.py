@@ -13,7 +13,8 @@ from TwinCore.dicom.file import is_dicom
 from TwinCore.guard import display_name
 from TwinFusionLib.dicom_folder import MODALITIES, SeriesEntry, list_series
 
-from .case_file import CaseFile, Fusion, in_words
+from .case_file import CaseFile, Fusion
+from .toml_file import in_words
 
 FUSIBLE = ("volume", "multi-frame", "4D")
 """Kinds of DICOM series that are volumes."""

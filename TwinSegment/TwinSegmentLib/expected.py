@@ -25,10 +25,9 @@ def expected(voxels: int, images: int, entry: Entry | None = None, looks: int = 
         The model that is used, with the time and memory that the catalogue knows of it.
     looks : int
     """
-    seconds: float | None = SECONDS_A_MILLION_VOXELS * voxels / 1e6
-    memory: float | None = BYTES_A_VOXEL * voxels * images
-    if entry is not None:
-        known = entry.seconds is not None and entry.memory_gb is not None
-        seconds = seconds + looks * entry.seconds if known and seconds is not None else None  # type: ignore[operator]
-        memory = memory + 1e9 * entry.memory_gb if known and memory is not None else None  # type: ignore[operator]
-    return Expectation(seconds, memory)
+    seconds, memory = SECONDS_A_MILLION_VOXELS * voxels / 1e6, BYTES_A_VOXEL * voxels * images
+    if entry is None:
+        return Expectation(seconds, memory)
+    if entry.seconds is None or entry.memory_gb is None:
+        return Expectation(None, None)
+    return Expectation(seconds + looks * entry.seconds, memory + 1e9 * entry.memory_gb)
