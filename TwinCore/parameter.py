@@ -53,6 +53,8 @@ class Parameter:
         Where the default and the prior come from.
     prior : LogNormal, optional
         What is believed before any data of the patient; none for a number that is known or chosen.
+    lowest_means : str
+        What the lowest value stands for, where it is no amount: "by preset".
     """
 
     name: str
@@ -64,6 +66,7 @@ class Parameter:
     meaning: str
     source: str
     prior: LogNormal | None = None
+    lowest_means: str = ""
 
     def check(self, value: float) -> float:
         """The value, if it is a number within the bounds; `InvalidInput` otherwise."""

@@ -21,6 +21,7 @@ if importlib.util.find_spec("TwinCore") is None:  # a source checkout: the share
 import TwinPanel
 from TwinCore import InvalidInput
 from TwinCore.scene import Twin, execute, meaning, node_to_table
+from TwinCore.units import in_words
 from TwinFusionLib.expected import expected
 from TwinFusionLib.presets import fusion_parameters
 from TwinPanel.phantom import phantom_twin
@@ -85,9 +86,8 @@ class TwinFusionWidget(TwinPanel.TwinWidget):
         ui.movingPointsButton.connect("clicked()", lambda *_args: self._place("movingPoints"))
         self.refresh()
 
-    def cleanup(self):
+    def put_away(self):
         self.compare.stop()
-        TwinPanel.TwinWidget.cleanup(self)
 
     def lacking(self, twin):
         if not twin.nodes("reference"):
@@ -129,7 +129,7 @@ class TwinFusionWidget(TwinPanel.TwinWidget):
         TwinPanel.fill_box(self.ui.landmarksBox, {name: name for name in others}, c.landmarksImage)
         TwinPanel.watch_points(self, c.fixedPoints, c.movingPoints)
         if self.compare is not None:
-            self.frames.show({name: str(frames.get(name, "")) for name in names}, verdicts_of(twin, frames, reference))
+            self.frames.show(rows_of(twin, frames, reference))
             self.compare.show(TwinPanel.newest_fused(twin))
 
     def show_results(self, twin):
@@ -158,6 +158,16 @@ class TwinFusionWidget(TwinPanel.TwinWidget):
         shown = next((image for image in twin.nodes("image") if image.GetName() == name), None)
         slicer.util.setSliceViewerLayers(background=shown, foreground=None)
         TwinPanel.place_points(node)
+
+
+def rows_of(twin, frames, reference):
+    """What the list of images says of each, by its name."""
+    verdicts, rows = verdicts_of(twin, frames, reference), {}
+    for node in [] if twin is None else twin.nodes("image"):
+        name, said = node.GetName(), meaning(node)
+        unit = in_words(said["unit"]) or _("no unit")
+        rows[name] = TwinPanel.ImageRow(said["modality"], unit, str(frames.get(name, "")), verdicts.get(name, ""))
+    return rows
 
 
 def verdicts_of(twin, frames, reference):

@@ -6,6 +6,7 @@ from .click_correction import ClickCorrection
 from .compare import Compare
 from .display import overlay, set_layout, show_anatomy, show_chart
 from .frames_table import FramesTable
+from .frames_table import Row as ImageRow
 from .job_bar import JobBar
 from .model_chooser import ModelChooser
 from .nodes import box_of, from_text, inputs_over_time, made_by, newest_fused, points_of, segment_names, voxels_of
@@ -25,6 +26,7 @@ __all__ = [
     "ClickCorrection",
     "Compare",
     "FramesTable",
+    "ImageRow",
     "JobBar",
     "ModelChooser",
     "ParameterForm",

@@ -12,7 +12,7 @@ from .twin_selector import fit_height
 def fill_box(box, entries: Mapping[str, str], chosen: str) -> None:
     """Let a combo box offer these values with their words, and stand at the chosen one, or else at the first."""
     blocked = box.blockSignals(True)
-    if [box.itemData(n) for n in range(box.count)] != list(entries):
+    if [(box.itemData(n), box.itemText(n)) for n in range(box.count)] != list(entries.items()):
         box.clear()
         for value, words in entries.items():
             box.addItem(words, value)

@@ -1,8 +1,8 @@
-"""A form in which each thing that is needed gets a list of what could be it: segments for a model's tissues."""
+"""A form in which each thing that a model takes gets a list of what could be it: segments for tissues, images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import qt
 from slicer.i18n import tr as _
@@ -27,14 +27,33 @@ class ChoiceForm:
         self._changed = changed
         self.boxes: dict = {}
 
-    def show(self, needs: Mapping[str, str], there: Sequence[str], chosen: Mapping[str, str]) -> None:
-        """Offer what is there for each need, with its meaning; one of the need's own name is chosen by itself."""
+    def show(
+        self,
+        needs: Mapping[str, str],
+        there: Mapping[str, str],
+        chosen: Mapping[str, str],
+        optional: Collection[str] = (),
+    ) -> None:
+        """Offer what is there for each need.
+
+        Parameters
+        ----------
+        needs : mapping of str to str
+            Meaning of each need, by its name.
+        there : mapping of str to str
+            Words of each thing that could be it, by its value.
+        chosen : mapping of str to str
+            Value for each need; of a need that is not named here, the value of its own name.
+        optional : collection of str
+            Needs that may be left open.
+        """
         if list(self.boxes) != list(needs):
             while self._form.rowCount():
                 self._form.removeRow(0)
             self.boxes = {name: self._add(name, meaning) for name, meaning in needs.items()}
         for name, box in self.boxes.items():
-            fill_box(box, {"": _("choose"), **{other: other for other in there}}, chosen.get(name) or name)
+            none = _("not used") if name in optional else _("choose")
+            fill_box(box, {"": none, **there}, chosen.get(name, name))
 
     def chosen(self) -> dict[str, str]:
         """What is chosen for each need; "" where nothing is."""

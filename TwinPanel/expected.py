@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import qt
 from slicer.i18n import tr as _
 
 from TwinCore.expectation import Expectation
 from TwinCore.guard import available_memory
+
+SHORTEST_S = 2.0
+"""A run below this says little of the machine's pace."""
+SLOWEST = 50.0
+
+
+class Pace:
+    """How many times as long as the libraries expect a module's runs take on this machine, from those there were.
+
+    It is kept in Slicer's settings, as the machine's and not the patient's.
+
+    Parameters
+    ----------
+    module : str
+    """
+
+    def __init__(self, module: str):
+        self._key = f"DigitalTwin/{module}/pace"
+
+    @property
+    def factor(self) -> float:
+        try:
+            factor = float(qt.QSettings().value(self._key, 1.0))
+        except (TypeError, ValueError):
+            return 1.0
+        return factor if 1 / SLOWEST <= factor <= SLOWEST else 1.0
+
+    def applied(self, expectation: Expectation) -> Expectation:
+        """The expectation at this machine's pace."""
+        seconds = expectation.seconds
+        return expectation if seconds is None else replace(expectation, seconds=seconds * self.factor)
+
+    def learn(self, expectation: Expectation, seconds: float) -> None:
+        """Go half-way, in ratio, to what a run has taken; `expectation` is what the library said of it."""
+        if expectation.seconds is None or max(seconds, expectation.seconds) < SHORTEST_S:
+            return
+        taken = seconds / max(expectation.seconds, 1e-3)
+        factor = min(max(math.sqrt(self.factor * taken), 1 / SLOWEST), SLOWEST)
+        qt.QSettings().setValue(self._key, factor)
 
 
 def expected_in_words(expectation: Expectation) -> str:

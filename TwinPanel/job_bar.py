@@ -59,11 +59,14 @@ class JobBar:
         self.applyButton = qt.QPushButton(_("Apply"))
         self.progressBar = qt.QProgressBar()
         self.progressBar.setRange(0, STEPS)
+        self.progressBar.toolTip = _("Where the run is, and how long it should still take.")
         self.verdict = VerdictLight()
         self.summaryLabel = _wrapped_label()
         self.summaryLabel.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
         self.revertButton = qt.QPushButton(_("Revert last run"))
-        self.revertButton.toolTip = _("Remove what the twin's newest run has put into the scene, as one step.")
+        self.revertButton.toolTip = _(
+            "Remove what the twin's newest run has put into the scene, as one step (Ctrl+Shift+Z)."
+        )
         self.continueButton = qt.QPushButton(_("Continue in {module}").format(module=next_module))
         self.continueButton.toolTip = _("Open the module that takes up what this one has made, on the same twin.")
         self._next_module = next_module
@@ -104,8 +107,9 @@ class JobBar:
         self.reasonLabel.visible = bool(self.reasonLabel.text)
         self.planLabel.text = "" if self.running or lacking else plan
         self.planLabel.visible = bool(self.planLabel.text)
-        self.applyButton.toolTip = lacking or plan
         self.applyButton.text = _("Cancel") if self.running else _("Apply")
+        keys = _("Stop the run; the scene stays as it was (Esc).") if self.running else _("Ctrl+Return")
+        self.applyButton.toolTip = keys if self.running else f"{lacking or plan} ({keys})"
         self.applyButton.enabled = self.running or not lacking
         self.progressBar.visible = self.running
         last = twin.provenance()[0]["module"] if twin is not None and twin.nodes("run") else ""

@@ -15,6 +15,9 @@ from TwinCore.units import in_words
 
 from .wording import name_in_words
 
+NOTCHES = 200
+"""Of a slider."""
+
 
 class ParameterForm:
     """One row a parameter: its name and symbol, a box with unit and bounds, and meaning and source as tooltip.
@@ -25,9 +28,12 @@ class ParameterForm:
     ----------
     changed : callable
         Called after the user has changed a value.
+    moving : callable, optional
+        Called while the user drags a value, before `changed`; numbers have a slider beside their box then.
     """
 
-    def __init__(self, changed: Callable[[], None]):
+    def __init__(self, changed: Callable[[], None], moving: Callable[[], None] | None = None):
+        self._moving, self.sliders = moving, {}
         self.widget = qt.QWidget()
         self._form = qt.QFormLayout(self.widget)
         self._form.setContentsMargins(0, 0, 0, 0)
@@ -53,7 +59,7 @@ class ParameterForm:
     def _make(self, parameters: tuple[Parameter | Choice, ...]) -> None:
         while self._form.rowCount():
             self._form.removeRow(0)
-        self._declared, self.boxes = parameters, {}
+        self._declared, self.boxes, self.sliders = parameters, {}, {}
         for parameter in parameters:
             is_choice = isinstance(parameter, Choice)
             box = self._list(parameter) if is_choice else self._number(parameter)
@@ -61,7 +67,14 @@ class ParameterForm:
             symbol = "" if is_choice or not parameter.symbol else f" ({parameter.symbol})"
             label = qt.QLabel(f"{name_in_words(parameter.name.removesuffix('_mm'))}{symbol}:")
             label.toolTip = box.toolTip
-            self._form.addRow(label, box)
+            if self._moving is None or is_choice:
+                self._form.addRow(label, box)
+            else:
+                self.sliders[parameter.name] = self._slider(parameter, box)
+                row = qt.QHBoxLayout()
+                row.addWidget(self.sliders[parameter.name], 1)
+                row.addWidget(box)
+                self._form.addRow(label, row)
 
     def _put(self, parameter: Parameter | Choice, value: Any) -> None:
         """A value into its box without telling of it; the scene that it comes from may hold anything."""
@@ -72,6 +85,7 @@ class ParameterForm:
             box.toolTip = f"{parameter.meaning}\n{box.currentText}: {parameter.options[box.currentText]}"
         else:
             box.value = value if isinstance(value, (int, float)) else parameter.default
+            self._move(parameter)
         box.blockSignals(blocked)
 
     def _list(self, parameter: Choice):
@@ -89,6 +103,7 @@ class ParameterForm:
         box.singleStep = 10.0 ** math.floor(math.log10(parameter.default or 1.0)) / (10 if box.decimals else 1)
         unit = in_words(parameter.unit)
         box.suffix = f" {unit}" if unit else ""
+        box.specialValueText = parameter.lowest_means
         box.toolTip = _("{meaning}\nFrom {low} to {high} {unit}; {default} unless changed\nSource: {source}").format(
             meaning=parameter.meaning,
             low=f"{parameter.low:g}",
@@ -97,8 +112,65 @@ class ParameterForm:
             unit=unit,
             source=parameter.source,
         )
-        box.connect("valueChanged(double)", lambda _value: self._changed())
+        box.connect("valueChanged(double)", lambda _value: self._on_number(parameter))
         return box
+
+    def _slider(self, parameter: Parameter, box):
+        slider = qt.QSlider()
+        slider.orientation = qt.Qt.Horizontal
+        slider.maximum = NOTCHES
+        low, high = (f"{end:g}" for end in reach(parameter))
+        slider.toolTip = _("{meaning}\nFrom {low} to {high}; what lies beyond goes into the box").format(
+            meaning=parameter.meaning, low=low, high=high
+        )
+        slider.connect("valueChanged(int)", lambda notch: self._on_slider(parameter, notch))
+        slider.connect("sliderReleased()", lambda: self._changed())
+        return slider
+
+    def _on_number(self, parameter: Parameter) -> None:
+        self._move(parameter)
+        self._changed()
+
+    def _on_slider(self, parameter: Parameter, notch: int) -> None:
+        box, slider = self.boxes[parameter.name], self.sliders[parameter.name]
+        blocked = box.blockSignals(True)
+        box.value = value_at(parameter, notch)
+        box.blockSignals(blocked)
+        if slider.sliderDown:
+            self._moving()
+        else:
+            self._changed()
+
+    def _move(self, parameter: Parameter) -> None:
+        """Let the slider stand where its box does."""
+        slider = self.sliders.get(parameter.name)
+        if slider is not None and not slider.sliderDown:
+            blocked = slider.blockSignals(True)
+            slider.value = notch_of(parameter, self.boxes[parameter.name].value)
+            slider.blockSignals(blocked)
+
+
+def reach(parameter: Parameter) -> tuple[float, float]:
+    """From where to where a slider goes: twice as far, in ratio, as the 90 % interval of what is believed, and never beyond the bounds."""
+    if parameter.prior is None:
+        return parameter.low, parameter.high
+    wide = max(parameter.prior.factor_95, 1.01) ** 2
+    return max(parameter.low, parameter.default / wide), min(parameter.high, parameter.default * wide)
+
+
+def value_at(parameter: Parameter, notch: int) -> float:
+    """The value of a slider's notch: equal ratios a notch, for what is believed is a factor about the default."""
+    low, high = reach(parameter)
+    share = notch / NOTCHES
+    return low * (high / low) ** share if low > 0 else low + share * (high - low)
+
+
+def notch_of(parameter: Parameter, value: float) -> int:
+    """The notch nearest to a value."""
+    low, high = reach(parameter)
+    inside = min(max(value, low), high)
+    share = math.log(inside / low) / math.log(high / low) if low > 0 else (inside - low) / (high - low)
+    return round(NOTCHES * share)
 
 
 def decimals_of(parameter: Parameter) -> int:

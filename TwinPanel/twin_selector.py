@@ -102,11 +102,7 @@ class TwinSelector:
         images = [] if self.twin is None else self.twin.nodes("image")
         taken = {node.GetID() for twin in self._twins for node in twin.nodes("image")}
         loaded = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        free = [
-            node
-            for node in loaded
-            if node.GetID() not in taken and not node.GetAttribute(RUN) and not node.IsA("vtkMRMLLabelMapVolumeNode")
-        ]
+        free = [node for node in loaded if node.GetID() not in taken and could_be_input(node)]
         self._volumes = [*images, *free]
         self.table.setRowCount(0)
         self.table.setRowCount(len(self._volumes))
@@ -210,6 +206,12 @@ class TwinSelector:
             twin.adopt(node, modality, unit, reference=part == "reference")
         self.refresh(twin.mrml_node)
         self._changed()
+
+
+def could_be_input(volume) -> bool:
+    """Whether a volume is neither a result, nor a map of labels, nor there to be looked at for a while only."""
+    made = volume.GetAttribute(RUN) or volume.GetHideFromEditors()
+    return not made and not volume.IsA("vtkMRMLLabelMapVolumeNode")
 
 
 def fit_height(table) -> None:

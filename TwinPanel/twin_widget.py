@@ -15,9 +15,14 @@ from TwinCore.expectation import Expectation
 from TwinCore.scene import Twin
 from TwinCore.step import Step
 
-from .expected import expected_in_words
+from .expected import Pace, expected_in_words
 from .job_bar import JobBar
+from .tab_order import focusable, in_reading_order
 from .twin_selector import TwinSelector
+
+
+APPLY_KEY, CANCEL_KEY, REVERT_KEY = "Ctrl+Return", "Esc", "Ctrl+Shift+Z"
+"""While the keyboard is in the panel."""
 
 
 class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
@@ -57,6 +62,9 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     def show_twin(self, twin: Twin | None) -> None:
         """Bring the module's own widgets up to date with the twin and the choices."""
 
+    def put_away(self) -> None:
+        """Take out of the scene what is in it only while the panel is looked at."""
+
     def setup(self) -> None:
         """Called by Slicer when the panel is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
@@ -68,8 +76,10 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self.parameters = self._gui = None
         self.selector = TwinSelector(self._on_twin_chosen)
         self.ui.twinButton.layout().addWidget(self.selector.widget)
-        self.job_bar = JobBar(self.step, self.refresh, self.next_module, open_module)
-        self._running, self._newest = False, None
+        self.job_bar = JobBar(self._start, self.refresh, self.next_module, open_module)
+        self._pace = Pace(self.moduleName)
+        self._expected, self._promised = Expectation(), None
+        self._running, self._newest, self._order = False, None, []
         self.ui.jobPlace.layout().addWidget(self.job_bar.widget)
         self.layout.addStretch(1)
         self._later = qt.QTimer()  # the many events of one change make one refresh
@@ -81,11 +91,16 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
             self.addObserver(scene, event, self.look_again)
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
         self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
+        bar = self.job_bar
+        self._on_key(APPLY_KEY, lambda: bar.running or bar.applyButton.click())
+        self._on_key(CANCEL_KEY, lambda: bar.running and bar.applyButton.click())
+        self._on_key(REVERT_KEY, lambda: bar.revertButton.click())
         self._connect()
 
     def cleanup(self) -> None:
         """Called by Slicer before the panel goes."""
         self._later.stop()
+        self.put_away()
         self.job_bar.abandon()
         self._disconnect()
         self.removeObservers()
@@ -96,6 +111,10 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
             self._connect()
         else:
             self.refresh()
+
+    def exit(self) -> None:
+        """Called by Slicer each time another module is opened."""
+        self.put_away()
 
     def refresh(self) -> None:
         """Show the scene as it is now."""
@@ -125,16 +144,35 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         lacking = _("Make a twin first: choose its volumes above.") if twin is None else self.lacking(twin)
         plan = ""
         if twin is not None and not lacking:
-            words, expectation = self.plan(twin)
-            plan = f"{words} {expected_in_words(expectation)}".strip()
+            words, self._expected = self.plan(twin)
+            plan = f"{words} {expected_in_words(self._pace.applied(self._expected))}".strip()
         records = [] if twin is None else twin.provenance()
         record = next((r for r in records if r["module"] == self.moduleName), None)
         self.job_bar.show(twin, lacking, record, plan)
         newest = record["run"] if record is not None else None
         ended = self._running and not self.job_bar.running and newest not in (None, self._newest)
         self._running, self._newest = self.job_bar.running, newest
+        if ended and self._promised is not None:
+            self._pace.learn(self._promised, record["seconds"])
+        if not self._running:
+            self._promised = None
         if ended:
             self.show_results(twin)
+        order = focusable(self.parent)
+        if order != self._order:
+            self._order = order
+            in_reading_order(order)
+
+    def _start(self) -> Step:
+        step = self.step()
+        self._promised = self._expected
+        return step
+
+    def _on_key(self, keys: str, act) -> None:
+        """Let keys do something while the keyboard is in the panel."""
+        shortcut = qt.QShortcut(qt.QKeySequence(keys), self.parent)
+        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+        shortcut.connect("activated()", act)
 
     def _connect(self) -> None:
         self.parameters = self.logic.getParameterNode()
@@ -154,6 +192,7 @@ class TwinWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
         self._later.start()
 
     def _on_start_close(self, *_args) -> None:
+        self.put_away()
         self.job_bar.abandon()
         self._disconnect()
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
+SIDE = 14
+"""Pixels."""
+
 
 class VerdictLight:
     """Shows good, check or failed, with the reasons; `widget` goes into a layout."""
@@ -26,12 +29,22 @@ class VerdictLight:
         self.widget.visible = bool(grade)
         if not grade:
             return
-        dot = qt.QPixmap(14, 14)
-        dot.fill(qt.QColor(self.COLOURS[grade]))
-        self._light.setPixmap(dot)
+        self._light.setPixmap(self.dot(grade))
         words = {
             "good": _("Good: nothing speaks against it."),
             "check": _("Check it by eye:"),
             "failed": _("Failed:"),
         }
         self.label.text = f"{words[grade]} {reasons}".strip()
+
+    @classmethod
+    def icon(cls, grade: str):
+        """The light alone, for a cell beside its word; empty for what is no grade."""
+        return qt.QIcon(cls.dot(grade)) if grade in cls.COLOURS else qt.QIcon()
+
+    @classmethod
+    def dot(cls, grade: str):
+        """A square of the grade's colour."""
+        dot = qt.QPixmap(SIDE, SIDE)
+        dot.fill(qt.QColor(cls.COLOURS[grade]))
+        return dot

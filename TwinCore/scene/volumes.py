@@ -68,12 +68,12 @@ def node_to_image(node: vtkMRMLVolumeNode) -> Image:
     InvalidInput
         If the node is no volume, holds no voxels, or lies under a non-linear transform.
     """
-    image = _seen(node)
+    image = seen(node)
     note_read(node)
     return image.with_array(image.array.copy())
 
 
-def _seen(node: vtkMRMLVolumeNode) -> Image:
+def seen(node: vtkMRMLVolumeNode) -> Image:
     """As `node_to_image`, with the node's own voxels: they must not be written to, nor outlive the node."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
@@ -120,7 +120,7 @@ def check_volume(node, modality: str, unit: str) -> None:
     name = f"Volume {node.GetName()!r}"
     if modality and modality not in MODALITIES:
         raise InvalidInput(f"{name}: {modality!r} is not one of {', '.join(MODALITIES)}.")
-    image = _seen(node)
+    image = seen(node)
     check_image(image.with_array(image.array, modality=modality, unit=unit), name)
 
 

@@ -61,6 +61,10 @@ class TumourGrowth(Model):
     def requires(self) -> tuple[Requirement, ...]:
         return self._requires
 
+    def relative_diffusivity(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Diffusivity of each tissue, relative to where cells move most easily."""
+        return {tissue: 1.0 if divisor is None else 1.0 / values[divisor] for tissue, divisor in self._tissues.items()}
+
     def prior(self) -> Posterior:
         """What is believed of the parameters before any follow-up of the patient."""
         return Posterior.prior(self.parameters)
@@ -279,10 +283,7 @@ class TumourGrowth(Model):
 
     def _stages(self, anatomy: Anatomy, parameters: Mapping[str, float] | None = None) -> Stages:
         values = complete(self.parameters, parameters or {})
-        relative = {
-            tissue: 1.0 if divisor is None else 1.0 / values[divisor] for tissue, divisor in self._tissues.items()
-        }
-        return Stages(anatomy, relative, self.spacing_mm)
+        return Stages(anatomy, self.relative_diffusivity(values), self.spacing_mm)
 
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)
