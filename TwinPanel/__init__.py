@@ -1,15 +1,27 @@
 """TwinPanel: the Qt parts that the three panels share; what they compute is in the libraries, not here."""
 
 from .boxes import chosen_of, fill_box, fill_table
-from .choice_form import ChoiceForm
 from .click_correction import ClickCorrection
 from .compare import Compare
 from .display import overlay, set_layout, show_anatomy, show_chart
 from .frames_table import FramesTable
 from .frames_table import Row as ImageRow
 from .job_bar import JobBar
+from .live_preview import LivePreview
 from .model_chooser import ModelChooser
-from .nodes import box_of, from_text, inputs_over_time, made_by, newest_fused, points_of, segment_names, voxels_of
+from .model_question import ModelQuestion
+from .nodes import (
+    box_of,
+    from_text,
+    inputs_over_time,
+    made_by,
+    measured_ml,
+    newest_fused,
+    points_of,
+    segment_names,
+    size_of,
+    voxels_of,
+)
 from .packages import ensure_packages, ensure_torch
 from .parameter_form import ParameterForm
 from .phantom import phantom_twin
@@ -22,13 +34,14 @@ from .twin_widget import TwinWidget
 from .verdict_light import VerdictLight
 
 __all__ = [
-    "ChoiceForm",
     "ClickCorrection",
     "Compare",
     "FramesTable",
     "ImageRow",
     "JobBar",
+    "LivePreview",
     "ModelChooser",
+    "ModelQuestion",
     "ParameterForm",
     "RowTable",
     "SegmentResults",
@@ -46,6 +59,7 @@ __all__ = [
     "from_text",
     "inputs_over_time",
     "made_by",
+    "measured_ml",
     "newest_fused",
     "new_points",
     "overlay",
@@ -56,6 +70,7 @@ __all__ = [
     "set_layout",
     "show_anatomy",
     "show_chart",
+    "size_of",
     "voxels_of",
     "watch_points",
 ]

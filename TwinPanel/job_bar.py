@@ -155,7 +155,7 @@ class JobBar:
         try:
             self._execution = start()
         except Exception as error:
-            self.say(_told(error))
+            self.say(told(error))
             return
         self._then = then
         self._message = ""
@@ -180,7 +180,7 @@ class JobBar:
             if self._then is not None:
                 self._then(answer)
         except Exception as error:
-            self.say(_told(error))
+            self.say(told(error))
 
     def _on_revert(self, *_args) -> None:
         try:
@@ -192,7 +192,7 @@ class JobBar:
         self.say(_("Reverted: what {module} had added is removed.").format(module=record["module"]))
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """An error in the user's words; one that nobody has foreseen goes to the log with its details."""
     if isinstance(error, JobCancelled):
         return _("Cancelled. The scene is as it was before.")

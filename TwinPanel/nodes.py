@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from TwinCore.scene import Twin
+from TwinCore.scene import Twin, node_to_table
 from TwinCore.scene.attributes import RUN
 
 
@@ -60,6 +60,23 @@ def voxels_of(volume) -> int:
     """How many voxels a volume node has."""
     image = volume.GetImageData()
     return 0 if image is None else int(np.prod(image.GetDimensions()))
+
+
+def size_of(volumes: list) -> tuple[int, float]:
+    """Voxels and mL of the largest of some volume nodes; nothing of none."""
+    sizes = [(voxels_of(node), voxels_of(node) * float(np.prod(node.GetSpacing())) / 1000.0) for node in volumes]
+    return max(sizes, default=(0, 0.0))
+
+
+def measured_ml(twin: Twin, segment: str) -> float | None:
+    """A segment's volume as the newest table of measures has it; None where it was not measured."""
+    for node in twin.nodes("table"):
+        if node.GetTable().GetColumnByName("segment") is not None:
+            columns = node_to_table(node).columns
+            measured = dict(zip(columns["segment"], columns["volume"]))
+            if segment in measured:
+                return float(measured[segment])
+    return None
 
 
 def made_by(twin: Twin, role: str, module: str) -> list:

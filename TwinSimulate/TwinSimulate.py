@@ -3,10 +3,11 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScriptedModuleNode
+from slicer import vtkMRMLScriptedModuleNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
@@ -23,8 +24,8 @@ from TwinCore import InvalidInput, Segmentation
 from TwinCore.scene import Twin, execute, node_to_image
 from TwinPanel.phantom import phantom_images, phantom_twin
 from TwinSimulateLib import registry
-from TwinSimulateLib.asked import OBSERVATION, SCENARIO, run_parameters, schedule_of, step_for
-from TwinSimulateLib.expected import expected
+from TwinSimulateLib.asked import OBSERVATION, SCENARIO, run_parameters, scenarios_of, step_for
+from TwinSimulateLib.expected import Work, expected
 from TwinSimulateLib.radiotherapy import Schedule
 
 
@@ -46,16 +47,15 @@ class TwinSimulate(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class TwinSimulateParameterNode:
-    """What the user has chosen.
+    """What the user has chosen; images that a model takes are references of the node, by their names.
 
     Parameters
     ----------
     twin : the twin's node
     model, preset : a model of the registry, and which tumour in which tissues
-    segments : as JSON, the twin's segment for each that the model needs
-    dose : total dose of a plan, in Gy
+    segments : as JSON, the twin's segment for each that the model takes
     values : as JSON, parameters at other values than the preset's, by name
-    scenarios : as JSON, fractions, Gy a fraction and first day of each treatment
+    scenarios : as JSON, the numbers of each treatment, as `asked.SCENARIO` declares them
     observations, received : as JSON, day, mL and error in % of each volume at follow-up; the treatment until then
     numbers : as JSON, the values of `run_parameters` by name
     """
@@ -64,7 +64,6 @@ class TwinSimulateParameterNode:
     model: str = "tumour_growth"
     preset: str = "soft-tissue sarcoma"
     segments: str = "{}"
-    dose: vtkMRMLScalarVolumeNode
     values: str = "{}"
     scenarios: str = "[[25, 2, 0], [5, 6, 0]]"
     observations: str = "[]"
@@ -79,56 +78,50 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         return TwinSimulateLogic()
 
     def setup(self):
-        self.segments_form = TwinPanel.ChoiceForm(lambda: self._keep("segments", self.segments_form.chosen()))
-        self.values_form = TwinPanel.ParameterForm(self._on_values)
+        self.question = TwinPanel.ModelQuestion(self, registry, self._ask, lambda: self._ask(settled=False))
         self.run_form = TwinPanel.ParameterForm(lambda: self._keep("numbers", self.run_form.values()))
         self.scenarios = TwinPanel.RowTable(SCENARIO, lambda: self._keep("scenarios", self.scenarios.rows()))
         self.observations = TwinPanel.RowTable(
             OBSERVATION, lambda: self._keep("observations", self.observations.rows())
         )
-        self.results = None
+        self.results = self.live = None
         TwinPanel.TwinWidget.setup(self)
         ui = self.ui
+        self.question.place()
         for place, part in (
-            (ui.segmentsPlace, self.segments_form),
             (ui.scenariosButton, self.scenarios),
             (ui.observationsPlace, self.observations),
             (ui.runButton, self.run_form),
-            (ui.parametersButton, self.values_form),
         ):
             place.layout().addWidget(part.widget)
         self.results = TwinPanel.SimulationResults(ui)
-        for box in (ui.systemBox, ui.modelBox, ui.presetBox):
-            box.connect("activated(int)", lambda _index, box=box: self._on_model(box))
+        self.live = TwinPanel.LivePreview(ui, self._subject, self.question.values.values)
         ui.calibrateButton.connect("clicked()", lambda *_args: self.job_bar.run(lambda: self._step(calibrate=True)))
         self.refresh()
+
+    def put_away(self):
+        self.live.stop()
 
     def lacking(self, twin):
         if not twin.nodes("segmentation"):
             return _("The twin has no segmentation yet: run TwinSegment first.")
-        absent = ", ".join(name for name, segment in self.segments_form.chosen().items() if not segment)
-        if absent:
-            words = _("The twin lacks these segments: {names}. It has: {there}. Choose which are meant.")
-            return words.format(names=absent, there=", ".join(TwinPanel.segment_names(twin)))
-        if self._needs_dose() and self.parameters.dose is None:
-            return _("Choose the dose of the plan.")
+        if self.question.lacking(twin):
+            return self.question.lacking(twin)
         try:
-            treatments = [schedule_of(*row).name for row in self.scenarios.rows()]
+            treatments = [treatment.name for treatment in self._treatments()]
             Schedule.parse(self.parameters.received.strip())
         except InvalidInput as error:
             return str(error)
         if len(set(treatments)) < len(treatments):
             return _("Two of the treatments are the same: change or remove one.")
-        if self._needs_dose() and not treatments:
-            return _("Add the treatment that the dose was planned for; it comes first.")
-        return ""
+        return "" if treatments else _("Add the treatment that the dose was planned for; it comes first.")
 
     def plan(self, twin):
-        chosen, entry = self.run_form.values(), registry.MODELS[self.parameters.model]
-        count = len(self.scenarios.rows()) + entry.over_time
+        chosen, entry, count = self.run_form.values(), self.question.entry, len(self._treatments())
         horizon, members = chosen.get("horizon", 1.0), round(chosen["members"])
-        voxels = max(map(TwinPanel.voxels_of, twin.nodes("fused")), default=0)
-        takes = expected(twin.provenance(), voxels, self.parameters.model, members, count, horizon)
+        tumour_ml = TwinPanel.measured_ml(twin, self.question.segments.chosen().get("tumour", ""))
+        work = Work(members, count, horizon if entry.over_time else 0.0, self.question.values.values())
+        takes = expected(work, *TwinPanel.size_of(twin.nodes("fused")), tumour_ml)
         words = _("Apply will compare {n} treatments, each in {members} runs.")
         if entry.over_time:
             words = _("Apply will compare {n} treatments, with none as one, over {days} days, each in {members} runs.")
@@ -138,79 +131,60 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         return self._step(calibrate=False)
 
     def show_twin(self, twin):
-        c = self.parameters
-        if c.model not in registry.MODELS or c.preset not in registry.presets_of(c.model):  # of another release
-            c.model = next(iter(registry.MODELS))
-            c.preset = next(iter(registry.presets_of(c.model)))
-        entry, declared = registry.MODELS[c.model], registry.declared(c.model, c.preset)
-        systems = {other.system: other.system for other in registry.MODELS.values()}
-        models = {name: other.title for name, other in registry.MODELS.items() if other.system == entry.system}
-        TwinPanel.fill_box(self.ui.systemBox, systems, entry.system)
-        TwinPanel.fill_box(self.ui.modelBox, models, c.model)
-        TwinPanel.fill_box(self.ui.presetBox, registry.presets_of(c.model), c.preset)
-        needs = {r.name: r.meaning for r in declared.requires if r.kind == "segment"}
-        there = [] if twin is None else TwinPanel.segment_names(twin)
-        self.segments_form.show(needs, there, TwinPanel.from_text(c.segments, {}))
-        self.values_form.show(declared.parameters, TwinPanel.from_text(c.values, {}))
+        c, question = self.parameters, self.question
+        question.show(twin)
         self.run_form.show(run_parameters(c.model), TwinPanel.from_text(c.numbers, {}))
         self.scenarios.show(TwinPanel.from_text(c.scenarios, []))
         self.observations.show(TwinPanel.from_text(c.observations, []))
-        for widget in (self.ui.doseSelector, self.ui.questionDoseLabel):
-            widget.visible = self._needs_dose()
-        self.ui.observationsButton.visible = entry.over_time
-        self.ui.calibrateButton.enabled = (
-            bool(self.observations.rows()) and twin is not None and not self.job_bar.running and not self.lacking(twin)
-        )
+        self.ui.observationsButton.visible = question.entry.over_time
+        self.ui.liveButton.visible = bool(question.entry.preview)
+        ready = twin is not None and not self.job_bar.running and not self.lacking(twin)
+        self.ui.calibrateButton.enabled = ready and bool(self.observations.rows())
         if self.results is not None:
+            treatments = {treatment.name: treatment for treatment in self._treatments()} if ready else {}
+            horizon = round(self.run_form.values().get("horizon", 1.0))
+            self.live.show(ready and bool(question.entry.preview), treatments, horizon)
             self.results.show(twin, self.moduleName)
 
     def show_results(self, twin):
-        TwinPanel.show_anatomy(twin, self.segments_form.chosen().get("tumour", ""))
+        TwinPanel.show_anatomy(twin, self.question.segments.chosen().get("tumour", ""))
         if twin.nodes("plot"):
             TwinPanel.show_chart(twin.node("plot"))
 
-    def _needs_dose(self):
-        declared = registry.declared(self.parameters.model, self.parameters.preset)
-        return any(r.kind == "image" for r in declared.requires)
+    def _ask(self, settled=True):
+        if self.live is not None:
+            self.live.ask(settled)
+
+    def _subject(self):
+        """What the preview is of, and what reads it; the scene is left alone from there on."""
+        chosen, preset, twin = self.question.answers(), self.parameters.preset, self.selector.twin
+        model, nodes = chosen["model"], [*twin.nodes("segmentation"), *chosen["images"].values()]
+        key = (model, preset, *chosen["segments"].items(), *(node.GetID() for node in nodes))
+
+        def read():
+            anatomy = self.logic.anatomy(twin.mrml_node, preset, model, chosen["segments"], chosen["images"])
+            return lambda: registry.preview_of(model)(preset, anatomy)
+
+        return key, read
+
+    def _treatments(self):
+        return scenarios_of(self.parameters.model, self.scenarios.rows())
 
     def _keep(self, name, value):
         setattr(self.parameters, name, json.dumps(value))
 
-    def _on_values(self):
-        """Keep what differs from the preset alone, so that another preset has its own values."""
-        declared = registry.declared(self.parameters.model, self.parameters.preset).parameters
-        shown = self.values_form.values()
-        self._keep("values", {p.name: shown[p.name] for p in declared if shown[p.name] != p.default})
-
-    def _on_model(self, box):
-        c, value = self.parameters, TwinPanel.chosen_of(box)
-        if box is self.ui.systemBox:
-            value = next(name for name, entry in registry.MODELS.items() if entry.system == value)
-        if box is self.ui.presetBox:
-            c.preset = value
-        else:
-            c.model = value
-            c.preset = c.preset if c.preset in registry.presets_of(value) else next(iter(registry.presets_of(value)))
-        c.values = c.segments = "{}"
-
     def _step(self, calibrate):
-        c, numbers = self.parameters, self.run_form.values()
-        entry = registry.MODELS[c.model]
+        c, numbers, chosen = self.parameters, self.run_form.values(), self.question.answers()
         choices = {
             "calibrate": calibrate,
-            "model": c.model,
-            "segments": self.segments_form.chosen(),
             "treatments": self.scenarios.rows(),
             "members": round(numbers["members"]),
             "seed": round(numbers["seed"]),
-            "values": TwinPanel.from_text(c.values, {}),
         }
-        if entry.over_time:
+        if self.question.entry.over_time:
             choices["horizonDays"] = round(numbers["horizon"])
             choices |= {"observations": self.observations.rows(), "received": c.received.strip()}
-        if self._needs_dose():
-            choices["dose"] = c.dose
-        return self.logic.step(c.preset, **choices)
+        return self.logic.step(c.preset, **chosen, **choices)
 
 
 class TwinSimulateLogic(ScriptedLoadableModuleLogic):
@@ -223,14 +197,20 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return TwinSimulateParameterNode(super().getParameterNode())
 
-    def step(self, preset, model="tumour_growth", dose=None, horizonDays=None, **choices):
+    def step(self, preset, model="tumour_growth", images=None, horizonDays=None, **choices):
         """The work, ready to be run on a twin; see `predict` for what it takes."""
         TwinPanel.ensure_packages(Path(__file__).parent / "Resources/TwinSimulate-requirements.txt", "TwinSimulate")
-        if dose is not None:
-            choices["dose"] = node_to_image(dose)
+        choices["images"] = {name: node_to_image(node) for name, node in (images or {}).items()}
         if horizonDays is not None:
             choices["horizon_days"] = horizonDays
         return step_for(preset, model, **choices)
+
+    def anatomy(self, twinNode, preset, model="tumour_growth", segments=None, images=None):
+        """What a model takes of a twin, as arrays: a `TwinSimulateLib.model.Anatomy`."""
+        from TwinSimulateLib.twin_anatomy import anatomy_of
+
+        found = anatomy_of(Twin(twinNode), registry.declared(model, preset).requires, segments or {})
+        return replace(found, images={name: node_to_image(node) for name, node in (images or {}).items()})
 
     def predict(self, twinNode, preset, job=None, **choices):
         """Compare treatments on a twin that has been segmented; returns when it is done.
@@ -245,11 +225,12 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
             To watch and to cancel it.
         **choices
             model : str, a name of `TwinSimulateLib.registry.MODELS`.
-            segments : dict of str to str, the twin's segment for each that the model needs and that has another name.
+            segments : dict of str to str, the twin's segment for each that the model takes and that has another name.
+            images : dict of str to vtkMRMLScalarVolumeNode, those that the model takes, such as "dose" in Gy.
             treatments : sequence of (fractions, Gy of one, first day or nothing).
             members, seed : int; values : dict of str to float, parameters at other values than the preset's.
             Of a model over time: horizonDays : int, observations : sequence of (day, mL, error in %), received : str
-            such as "25 x 2 Gy". Of the radiotherapy model: dose : vtkMRMLScalarVolumeNode in Gy.
+            such as "25 x 2 Gy".
 
         Returns
         -------

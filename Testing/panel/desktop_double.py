@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import sys
+import tempfile
 import types
 import typing
 import unittest
@@ -30,6 +31,7 @@ from slicer import util
 ROOT = Path(__file__).resolve().parents[2]
 QT = {name: getattr(part, name) for part in (QtCore, QtGui, QtWidgets) for name in dir(part) if name.startswith("Q")}
 APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+APPLICATION.setOrganizationName("DigitalTwin")
 OPEN: dict = {}
 """Panels by module, as Slicer's module manager knows them; of two of one module the newer."""
 
@@ -145,7 +147,7 @@ class QUiLoader:
     def load(self, file):
         tree = ElementTree.fromstring(bytes(file.readAll()))
         declared = [[c.findtext(k) for k in ("sender", "signal", "receiver")] for c in tree.iter("connection")]
-        tree.remove(tree.find("connections"))
+        tree.remove(tree.find("connections"))  # the loader knows none of a custom widget's signals
         loader = QtUiTools.QUiLoader()
         for kind in (ctkCollapsibleButton, qMRMLWidget, qMRMLNodeComboBox):
             loader.registerCustomWidget(kind)
@@ -314,8 +316,11 @@ def desktop():
     before, own = set(sys.modules), (util.selectModule, util.getModuleWidget)
     sys.modules.update(modules)
     util.selectModule, util.getModuleWidget = _select_module, OPEN.get
+    QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     try:
-        yield
+        with tempfile.TemporaryDirectory() as settings:
+            QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, settings)
+            yield
     finally:
         util.selectModule, util.getModuleWidget = own
         for name in set(sys.modules) - before:

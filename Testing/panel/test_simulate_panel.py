@@ -42,7 +42,7 @@ def test_missing_segments_and_equal_treatments_are_named(panel):
     choose(panel.ui.presetBox, "glioma")
     assert "lacks these segments: white matter, grey matter" in bar.reasonLabel.text
     assert not bar.applyButton.enabled
-    choose(panel.segments_form.boxes["white matter"], "soft tissue")
+    choose(panel.question.segments.boxes["white matter"], "soft tissue")
     assert "lacks these segments: grey matter" in bar.reasonLabel.text
 
 
@@ -56,11 +56,11 @@ def test_every_model_of_the_registry_is_offered_with_its_parameters(panel):
         for preset in registry.presets_of(name):
             choose(panel.ui.presetBox, preset)
             declared = registry.declared(name, preset).parameters
-            assert panel.values_form.values() == {p.name: p.default for p in declared}
+            assert panel.question.values.values() == {p.name: p.default for p in declared}
 
 
 def test_a_changed_parameter_is_used_and_another_preset_has_its_own(panel, until):
-    panel.values_form.boxes["proliferation_rate"].value = 0.04
+    panel.question.values.boxes["proliferation_rate"].value = 0.04
     assert json.loads(panel.parameters.values) == {"proliferation_rate": 0.04}
     panel.job_bar.applyButton.click()
     until(lambda: not panel.job_bar.running)
@@ -68,7 +68,7 @@ def test_a_changed_parameter_is_used_and_another_preset_has_its_own(panel, until
     assert record["parameters"]["values"] == {"proliferation_rate": 0.04}
     assert record["results"]["proliferation_rate"]["value"] == pytest.approx(0.04)
     choose(panel.ui.presetBox, "glioma")
-    assert panel.values_form.values()["proliferation_rate"] == 0.05
+    assert panel.question.values.values()["proliferation_rate"] == 0.05
 
 
 def test_days_fields_and_curves_of_a_prediction(panel, until, open_panel, tmp_path):
@@ -113,12 +113,13 @@ def test_follow_up_calibrates_alone_and_shows_the_fit(panel, until):
 
 def test_a_plan_s_dose_gives_control_and_complications(panel, phantom, until, open_panel):
     choose(panel.ui.modelBox, "radiotherapy")
-    assert panel.job_bar.reasonLabel.text == "Choose the dose of the plan."
+    assert panel.job_bar.reasonLabel.text == "Choose the dose: total dose of the plan, in Gy."
     ct, _pet, _tumour = phantom.phantom_images()
     dose = image_to_node(
         Image(np.full(ct.grid.shape, 50.0, np.float32), ct.grid, unit="Gy", name="Dose"), open_panel.scene
     )
-    panel.parameters.dose = dose
+    until(lambda: panel.question.images.boxes["dose"].findData(dose.GetID()) > 0)
+    choose(panel.question.images.boxes["dose"], dose.GetID())
     assert panel.job_bar.planLabel.text.startswith("Apply will compare 2 treatments, each in 2 runs.")
     panel.job_bar.applyButton.click()
     until(lambda: not panel.job_bar.running)

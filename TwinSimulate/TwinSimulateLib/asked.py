@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from TwinCore import InvalidInput, Parameter
+from TwinCore import Image, InvalidInput, Parameter
 from TwinCore.units import DAY, GRAY, MILLILITRE, NO_UNIT
 
 from . import registry
@@ -45,6 +45,12 @@ def schedule_of(fractions: float, dose_gy: float, first_day: float = 0) -> Sched
     return Schedule.parse(f"{int(fractions)} x {dose_gy:g} Gy" + (f" from day {int(first_day)}" if first_day else ""))
 
 
+def scenarios_of(model: str, rows: Sequence[Sequence[float]]) -> list[Schedule]:
+    """The treatments that rows of numbers stand for; of a model over time no treatment is the first."""
+    given = [schedule_of(*row) for row in rows]
+    return [NO_TREATMENT, *given] if registry.MODELS[model].over_time else given
+
+
 def step_for(
     preset: str,
     model: str = "tumour_growth",
@@ -52,6 +58,7 @@ def step_for(
     treatments: Sequence[Sequence[float]] | None = None,
     observations: Sequence[Sequence[float]] | None = None,
     received: str | None = None,
+    images: Mapping[str, Image] | None = None,
     **choices: Any,
 ) -> Any:
     """The step of a model, or of its calibration, from answers in plain numbers and words.
@@ -65,6 +72,8 @@ def step_for(
     observations : sequence of (day, mL, error in %), optional
     received : str, optional
         Treatment during the follow-up, as `Schedule.parse` reads it.
+    images : mapping of str to Image, optional
+        Those that the model takes, by the names that it declares.
     **choices
         Other fields of the step.
 
@@ -78,12 +87,13 @@ def step_for(
 
     kind = CalibrationStep if calibrate else registry.step_of(model)
     if treatments is not None:
-        given = [schedule_of(*row) for row in treatments]
-        choices["scenarios"] = [NO_TREATMENT, *given] if registry.MODELS[model].over_time else given
+        choices["scenarios"] = scenarios_of(model, treatments)
     if observations is not None:
         choices["observations"] = [Observation("volume", day, ml, error / 100) for day, ml, error in observations]
     if received is not None:
         choices["received"] = Schedule.parse(received)
+    if images:
+        choices |= {"images": images} if "images" in kind.__dataclass_fields__ else images
     unknown = sorted(set(choices) - set(kind.__dataclass_fields__))
     if unknown:
         raise InvalidInput(f"The model {model!r} takes no {', '.join(unknown)}.")

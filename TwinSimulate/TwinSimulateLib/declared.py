@@ -15,6 +15,8 @@ class Requirement:
     """"segment" or "image"."""
     name: str
     meaning: str
+    optional: bool = False
+    """Whether the model does without."""
 
 
 @dataclass(frozen=True)

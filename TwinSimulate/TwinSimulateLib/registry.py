@@ -33,6 +33,8 @@ class Entry:
     over_time : bool
         Whether it follows the tumour over time: it has a horizon, can be calibrated on follow-up, and no treatment is
         the scenario that the others are compared with.
+    preview : str
+        "module:class" of what answers at once on a coarse grid; "" for none.
     """
 
     system: str
@@ -42,6 +44,7 @@ class Entry:
     declared: str
     step: str
     over_time: bool
+    preview: str = ""
 
 
 MODELS = {
@@ -53,6 +56,7 @@ MODELS = {
         "tumour_presets:growth",
         "step:SimulationStep",
         True,
+        "preview:Preview",
     ),
     "radiotherapy": Entry(
         "tumour",
@@ -92,6 +96,11 @@ def declared(name: str, preset: str) -> Declaration:
 def step_of(name: str) -> Any:
     """The step that runs a model on a twin."""
     return _named(_entry(name).step)
+
+
+def preview_of(name: str) -> Any:
+    """What answers for a model while a value is being dragged: called with a preset and an anatomy."""
+    return _named(_entry(name).preview)
 
 
 def adjusted(parameters: Sequence[Parameter], values: dict[str, float]) -> tuple[Parameter, ...]:
