@@ -78,7 +78,9 @@ class ParameterForm:
 
     def _put(self, parameter: Parameter | Choice, value: Any) -> None:
         """A value into its box without telling of it; the scene that it comes from may hold anything."""
-        box = self.boxes[parameter.name]
+        box, slider = self.boxes[parameter.name], self.sliders.get(parameter.name)
+        if slider is not None and slider.sliderDown:
+            return  # the user is at it, and what is kept is older
         blocked = box.blockSignals(True)
         if isinstance(parameter, Choice):
             box.setCurrentIndex(max(0, box.findText(str(value))))
@@ -144,7 +146,7 @@ class ParameterForm:
     def _move(self, parameter: Parameter) -> None:
         """Let the slider stand where its box does."""
         slider = self.sliders.get(parameter.name)
-        if slider is not None and not slider.sliderDown:
+        if slider is not None:
             blocked = slider.blockSignals(True)
             slider.value = notch_of(parameter, self.boxes[parameter.name].value)
             slider.blockSignals(blocked)
