@@ -113,6 +113,9 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         self.clicks = TwinPanel.ClickCorrection(self, self._on_correct)
         self.refresh()
 
+    def put_away(self):
+        self.clicks.rest()
+
     def lacking(self, twin):
         chosen, offer = self.parameters, self.chooser.offer
         if not twin.nodes("fused"):
@@ -122,8 +125,7 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         if chosen.outlines is not None and chosen.outlinesImage is None:
             return _("Choose the image that the outlines were drawn on.")
         if not self._wants_tumour():
-            chosen = [offer, self.parameters.body, self.parameters.brain]
-            return "" if any(chosen) else _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
+            return "" if any([offer, chosen.body, chosen.brain]) else _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
         if not chosen.target.strip():
             return _("Name the segment that is the tumour.")
         if chosen.outlines is None and chosen.searchBox is None:
@@ -132,11 +134,8 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
 
     def plan(self, twin):
         offer, c, fused = self.chooser.offer, self.parameters, twin.nodes("fused")
-        parts = (
-            [_("{model} on {images}").format(model=offer.title, images=", ".join(self.chooser.images()))]
-            if offer
-            else []
-        )
+        on = ", ".join(self.chooser.images())
+        parts = [_("{model} on {images}").format(model=offer.title, images=on)] if offer else []
         parts += [_("the segment {name!r}").format(name=c.target.strip())] if self._wants_tumour() else []
         parts += [words for node, words in ((c.body, _("the body")), (c.brain, _("the brain's tissues"))) if node]
         entry = find_model(offer.name) if offer is not None else None
@@ -159,7 +158,7 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         self.chooser.show(found, list(fused), c.model, TwinPanel.from_text(c.modelImages, []), trouble)
         if self.clicks is not None:
             self.results.show(twin, self.moduleName, c.showUncertainty)
-            self.clicks.show([] if twin is None else TwinPanel.segment_names(twin), list(fused))
+            self.clicks.show([] if twin is None else TwinPanel.segment_names(twin), fused)
 
     def show_results(self, twin):
         TwinPanel.show_anatomy(twin, self.parameters.target.strip())
@@ -176,7 +175,7 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         self.job_bar.aside(lambda job: fetch(find_model(offer.name), job), lambda _answer: self.job_bar.say(done))
 
     def _on_correct(self):
-        self.job_bar.run(lambda: self.logic.correction_step(*self.clicks.clicked()))
+        self.job_bar.run(lambda: self.logic.correction_step(*self.clicks.marked()))
 
 
 class TwinSegmentLogic(ScriptedLoadableModuleLogic):

@@ -25,6 +25,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "Agg")  # or matplotlib would take the windowing that it finds
 
 import slicer
+from desktop_widgets import ctkCollapsibleButton, qMRMLNodeComboBox, qMRMLSegmentEditorWidget, qMRMLWidget
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from slicer import util
 
@@ -82,63 +83,6 @@ def _strict_setattr(widget, name: str, value) -> None:
         vars(widget)[name] = value  # PySide itself sets the children of a panel and names of its own
     else:
         raise AttributeError(f"{type(widget).__name__} has no attribute {name!r}")
-
-
-class ctkCollapsibleButton(QtWidgets.QGroupBox):
-    text = QtCore.Property(str, lambda self: self.title, lambda self, text: self.setTitle(text))
-
-    def _collapse(self, collapsed: bool) -> None:
-        self._is_collapsed = collapsed
-        self.setMaximumHeight(24 if collapsed else (1 << 24) - 1)
-
-    _is_collapsed = False
-    collapsed = QtCore.Property(bool, lambda self: self._is_collapsed, _collapse)
-
-
-class qMRMLWidget(QtWidgets.QWidget):
-    mrmlSceneChanged = QtCore.Signal(object)
-
-    def setMRMLScene(self, scene) -> None:
-        self.mrmlSceneChanged.emit(scene)
-
-
-class qMRMLNodeComboBox(QtWidgets.QComboBox):
-    """Lists the scene's nodes of its types; only once a scene has reached it, as in Slicer."""
-
-    currentNodeChanged = QtCore.Signal(object)
-    scene, noneDisplay, nodeTypes = None, "None", ()
-    noneEnabled = addEnabled = removeEnabled = renameEnabled = False
-    _nodes, _tags = (), ()
-
-    def setMRMLScene(self, scene) -> None:
-        self.scene = scene
-        self.noneDisplay, self.nodeTypes = self.property("noneDisplay"), self.property("nodeTypes")
-        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent)
-        self._tags = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
-        self.currentIndexChanged.connect(lambda _: self.currentNodeChanged.emit(self.currentNode()))
-        self._fill()
-
-    def let_go(self) -> None:
-        for tag in self._tags:
-            self.scene.RemoveObserver(tag)
-
-    def _fill(self) -> None:
-        chosen = self.currentNode()
-        self.blockSignals(True)
-        self.clear()
-        found = [n for kind in self.nodeTypes for n in util.getNodesByClass(kind) if not n.GetHideFromEditors()]
-        self._nodes = [None, *found]
-        self.addItems([self.noneDisplay, *(n.GetName() for n in found)])
-        self.blockSignals(False)
-        self.setCurrentNode(chosen)
-
-    def currentNode(self):
-        return self._nodes[self.currentIndex] if 0 <= self.currentIndex < len(self._nodes) else None
-
-    def setCurrentNode(self, node) -> None:
-        if self.scene is None:
-            raise RuntimeError(f"{self.name} has no scene: the .ui file does not connect mrmlSceneChanged to it")
-        self.setCurrentIndex(next((n for n, other in enumerate(self._nodes) if other is node), 0))
 
 
 class QUiLoader:
@@ -316,6 +260,7 @@ def desktop():
     before, own = set(sys.modules), (util.selectModule, util.getModuleWidget)
     sys.modules.update(modules)
     util.selectModule, util.getModuleWidget = _select_module, OPEN.get
+    slicer.qMRMLSegmentEditorWidget = qMRMLSegmentEditorWidget
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     try:
         with tempfile.TemporaryDirectory() as settings:
@@ -323,6 +268,7 @@ def desktop():
             yield
     finally:
         util.selectModule, util.getModuleWidget = own
+        del slicer.qMRMLSegmentEditorWidget
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "TwinPanel" or name in {*modules, *MODULES}:
                 del sys.modules[name]

@@ -131,7 +131,7 @@ def test_clicks_correct_a_segment_and_revert_brings_it_back(open_panel, phantom,
     until(lambda: not panel.job_bar.running)
     before = node_to_segmentation(twin.node("segmentation"))
     assert not panel.ui.correctButton.enabled
-    assert "Click in the slices" in panel.ui.clicksLabel.text
+    assert panel.ui.clicksLabel.text.startswith("Click or paint in the slices")
     panel.ui.surplusButton.click()
     panel.parameters.surplusClicks.AddControlPointWorld(58.0, 72.0, 72.0)
     until(lambda: panel.ui.correctButton.enabled)
@@ -147,6 +147,73 @@ def test_clicks_correct_a_segment_and_revert_brings_it_back(open_panel, phantom,
     assert snapshot(open_panel.scene) == scene_before
     panel.ui.clearButton.click()
     until(lambda: not panel.ui.correctButton.enabled)
+
+
+def test_a_brush_paints_what_does_not_belong_and_the_anatomy_follows(open_panel, phantom, until):
+    panel = open_panel("TwinSegment")
+    scene = open_panel.scene
+    twin = ready(panel, phantom, until, scene)
+    panel.job_bar.applyButton.click()
+    until(lambda: not panel.job_bar.running)
+    before, ui = node_to_segmentation(twin.node("segmentation")), panel.ui
+    ui.edgesBox.setCurrentIndex(ui.edgesBox.findData("CT"))
+    ui.edgesBox.activated.emit(ui.edgesBox.currentIndex)
+    was = snapshot(scene)
+    ui.surplusBrush.click()
+    (editor,) = ui.brushPlace.findChildren(panel_editor())
+    assert editor.hidden == [
+        "segmentationNodeSelector",
+        "sourceVolumeNodeSelector",
+        "switchToSegmentationsButton",
+        "unorderedEffects",
+    ]
+    stroke = before.mask("tumour").copy()
+    stroke[:, :, np.argwhere(stroke.any((0, 1))).min() + 2 :] = False
+    editor.paint(stroke.astype(np.uint8))
+    until(lambda: ui.correctButton.enabled)
+    assert ui.clicksLabel.text == f"Missed: 0 clicks. Does not belong: {stroke.sum()} voxels."
+    ui.missedBrush.click()
+    assert not ui.surplusBrush.checked
+    assert editor.segment == "missedClicks"
+    ui.missedBrush.click()
+    assert editor.effect == ""
+    ui.reachSpinBox.value = 4
+    ui.correctButton.click()
+    until(lambda: not panel.job_bar.running)
+    after = node_to_segmentation(twin.node("segmentation"))
+    assert not (after.mask("tumour") & stroke).any()
+    assert after.volume_ml("tumour") > 0.6 * before.volume_ml("tumour")
+    recorded = twin.provenance()[0]["parameters"]["outside_ras_mm"]
+    assert len(recorded) == stroke.sum()
+    panel.job_bar.revertButton.click()
+    ui.clearButton.click()
+    until(lambda: ui.clicksLabel.text.startswith("Click or paint"))
+    assert snapshot(scene) == was
+
+
+def test_strokes_are_not_saved_and_go_with_the_scene(open_panel, phantom, until, tmp_path):
+    from TwinCore.scene import load, save
+
+    panel = open_panel("TwinSegment")
+    twin = ready(panel, phantom, until, open_panel.scene)
+    panel.job_bar.applyButton.click()
+    until(lambda: not panel.job_bar.running)
+    panel.ui.missedBrush.click()
+    save(twin, tmp_path / "twin.mrb")
+    open_panel.scene.Clear(False)
+    until(lambda: not panel.ui.missedBrush.checked)
+    load(tmp_path / "twin.mrb", open_panel.scene)
+    names = [n.GetName() for n in open_panel.scene.GetNodesByClass("vtkMRMLSegmentationNode")]
+    assert names == ["Outlines", "Anatomy"]
+    until(lambda: panel.ui.missedBrush.enabled)
+    panel.ui.missedBrush.click()
+    assert panel.ui.brushPlace.visible
+
+
+def panel_editor():
+    import slicer
+
+    return slicer.qMRMLSegmentEditorWidget
 
 
 @pytest.mark.parametrize("kind", ["rtstruct", "stl"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table
+from TwinCore.provenance import content_hash
 from TwinCore.surface import Surface, surfaces_of
 from TwinCore.units import MILLILITRE
 
@@ -17,6 +18,9 @@ from .measure import INTERVAL, segment_table, with_volumes
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
+
+MOST_LISTED = 200
+"""Points that the record of a correction lists one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +71,8 @@ class CorrectionStep:
     def parameters(self) -> dict[str, Any]:
         return {
             "corrected": self.segment,
-            "inside_ras_mm": [list(map(float, point)) for point in self.inside_ras_mm],
-            "outside_ras_mm": [list(map(float, point)) for point in self.outside_ras_mm],
+            "inside_ras_mm": _for_record(self.inside_ras_mm),
+            "outside_ras_mm": _for_record(self.outside_ras_mm),
             "image": self.image,
             "reach_mm": self.reach_mm,
         }
@@ -114,6 +118,12 @@ class CorrectionStep:
         run.add_segmentation(outputs.segmentation, "Anatomy", outputs.surfaces)
         run.add_table(outputs.table)
         run.record(outputs.results)
+
+
+def _for_record(points: Sequence[Sequence[float]]) -> list[list[float]] | dict[str, Any]:
+    """The points; of strokes of a brush, which are many, their number and hash."""
+    listed = [list(map(float, point)) for point in points]
+    return listed if len(listed) <= MOST_LISTED else {"points": len(listed), "sha256": content_hash(np.array(listed))}
 
 
 def with_mask(segmentation: Segmentation, name: str, mask: np.ndarray) -> Segmentation:
