@@ -24,7 +24,6 @@ from TwinCore.scene import Twin, execute, meaning, node_to_table
 from TwinCore.units import in_words
 from TwinFusionLib.expected import expected
 from TwinFusionLib.presets import fusion_parameters
-from TwinPanel.phantom import phantom_twin
 
 
 class TwinFusion(ScriptedLoadableModule):
@@ -41,6 +40,8 @@ class TwinFusion(ScriptedLoadableModule):
             "far each registration can be trusted. Next: TwinSegment. For research only, not for clinical use."
         )
         self.parent.acknowledgementText = _("Part of the DigitalTwin extension.")
+        icons = Path(__file__).parent / "Resources/Icons"
+        slicer.app.connect("startupCompleted()", lambda: TwinPanel.register_sample_data(icons))
 
 
 @parameterNodeWrapper
@@ -271,7 +272,7 @@ class TwinFusionLogic(ScriptedLoadableModuleLogic):
 
 
 class TwinFusionTest(ScriptedLoadableModuleTest):
-    """Self-test on a made-up patient."""
+    """Self-test on the virtual patient of Sample Data."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
@@ -282,7 +283,7 @@ class TwinFusionTest(ScriptedLoadableModuleTest):
 
     def test_fuse_and_revert(self):
         """CT and PET of one scanner are fused without being moved, and the run is undone."""
-        twin = phantom_twin(slicer.mrmlScene)
+        twin = TwinPanel.load_virtual_patient()
         fused = TwinFusionLogic().fuse(twin.mrml_node, frames={"CT": "PET/CT", "PET": "PET/CT"})
         assert [node.GetName() for node in fused] == ["CT fused", "PET fused"]
         assert twin.provenance()[0]["results"]["verdict"] == "good"

@@ -27,6 +27,7 @@ from .parameter_form import ParameterForm
 from .phantom import phantom_twin
 from .points import new_points, place_points, watch_points
 from .row_table import RowTable
+from .sample_data import load_virtual_patient, register_sample_data
 from .segment_results import SegmentResults
 from .simulation_results import SimulationResults
 from .twin_selector import TwinSelector, fit_height
@@ -58,6 +59,7 @@ __all__ = [
     "fit_height",
     "from_text",
     "inputs_over_time",
+    "load_virtual_patient",
     "made_by",
     "measured_ml",
     "newest_fused",
@@ -66,6 +68,7 @@ __all__ = [
     "phantom_twin",
     "place_points",
     "points_of",
+    "register_sample_data",
     "segment_names",
     "set_layout",
     "show_anatomy",

@@ -30,6 +30,7 @@ def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     table.setColumnCount(len(header))
     table.setHorizontalHeaderLabels(list(header))
     table.verticalHeader().hide()
+    table.setTabKeyNavigation(False)  # Tab goes on to the next widget
     table.setRowCount(len(rows))
     for row, words in enumerate(rows):
         for column, word in enumerate(words):

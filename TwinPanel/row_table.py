@@ -23,9 +23,11 @@ class RowTable:
     columns : sequence of Parameter
     changed : callable
         Called after the user has changed a number, or added or removed a row.
+    meaning : str
+        What a row is, for the tooltip.
     """
 
-    def __init__(self, columns: Sequence[Parameter], changed: Callable[[], None]):
+    def __init__(self, columns: Sequence[Parameter], changed: Callable[[], None], meaning: str):
         self._columns, self._changed = tuple(columns), changed
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
@@ -37,6 +39,8 @@ class RowTable:
         self.table.verticalHeader().hide()
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        self.table.toolTip = meaning
+        self.table.setTabKeyNavigation(False)  # Tab goes on to the next widget
         column.addWidget(self.table)
         row = qt.QHBoxLayout()
         column.addLayout(row)

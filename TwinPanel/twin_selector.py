@@ -19,6 +19,11 @@ ROW_HEIGHT, HEADER_HEIGHT = 26, 28
 """Pixels."""
 
 VOLUME, PART, MODALITY_COLUMN, UNIT_COLUMN = range(4)
+TOOLTIPS = {
+    PART: _("The reference fixes the twin's frame and grid; every other volume is an image."),
+    MODALITY_COLUMN: ", ".join(f"{code}: {word}" for code, word in MODALITIES.items()),
+    UNIT_COLUMN: _("What the voxels' values are; it is never guessed, for it changes results."),
+}
 
 
 class TwinSelector:
@@ -51,6 +56,7 @@ class TwinSelector:
         self.table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         self.table.horizontalHeader().setSectionResizeMode(VOLUME, qt.QHeaderView.Stretch)
         self.table.setSelectionMode(qt.QAbstractItemView.NoSelection)
+        self.table.setTabKeyNavigation(False)  # Tab goes on to the next widget
         self.table.toolTip = _("What each loaded volume is. The reference fixes the twin's frame and grid.")
         column.addWidget(self.table)
         self.patientEdit = qt.QLineEdit()
@@ -144,8 +150,7 @@ class TwinSelector:
             for code, word in entries:
                 box.addItem(word, code)
             box.setCurrentIndex(max(0, box.findData(value or "")))
-            if column == MODALITY_COLUMN:
-                box.toolTip = ", ".join(f"{code}: {word}" for code, word in MODALITIES.items())
+            box.toolTip = TOOLTIPS[column]
             box.connect("currentIndexChanged(int)", lambda _index: self._explain())
             self.table.setCellWidget(row, column, box)
 

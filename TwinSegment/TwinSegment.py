@@ -26,8 +26,8 @@ if importlib.util.find_spec("TwinCore") is None:  # a source checkout: the share
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import TwinPanel
-from TwinCore.scene import Twin, execute, meaning, node_to_segmentation, segmentation_to_node
-from TwinPanel.phantom import phantom_outlines, phantom_twin
+from TwinCore.scene import Twin, execute, meaning, node_to_segmentation
+from TwinPanel.phantom import phantom_outlines
 from TwinSegmentLib.expected import expected
 from TwinSegmentLib.export import KINDS, export_segments
 from TwinSegmentLib.models.catalogue import find_model
@@ -275,7 +275,7 @@ class TwinSegmentLogic(ScriptedLoadableModuleLogic):
 
 
 class TwinSegmentTest(ScriptedLoadableModuleTest):
-    """Self-test on a made-up patient."""
+    """Self-test on the virtual patient of Sample Data."""
 
     def runTest(self):
         slicer.mrmlScene.Clear()
@@ -283,11 +283,11 @@ class TwinSegmentTest(ScriptedLoadableModuleTest):
 
     def test_segment_and_correct(self):
         """The outlined tumour has its volume, the PET threshold finds it too, and a click takes a part of it away."""
-        twin = phantom_twin(slicer.mrmlScene)
+        twin = TwinPanel.load_virtual_patient()
         with twin.run("TwinFusion", {}) as run:
             for node, image in twin.images():
                 run.add_image(image, "fused", name=f"{node.GetName()} fused")
-        outlines = {"CT": segmentation_to_node(phantom_outlines(), slicer.mrmlScene, "Outlines")}
+        outlines = {"CT": slicer.mrmlScene.GetFirstNodeByName("Outlines")}
         logic = TwinSegmentLogic()
         found = logic.segment(twin.mrml_node, "tumour", outlines=outlines, petRule="41 % of maximum", body="CT")
         anatomy = node_to_segmentation(found)

@@ -22,7 +22,7 @@ if importlib.util.find_spec("TwinCore") is None:  # a source checkout: the share
 import TwinPanel
 from TwinCore import InvalidInput, Segmentation
 from TwinCore.scene import Twin, execute, node_to_image
-from TwinPanel.phantom import phantom_images, phantom_twin
+from TwinPanel.phantom import phantom_images
 from TwinSimulateLib import registry
 from TwinSimulateLib.asked import OBSERVATION, SCENARIO, run_parameters, scenarios_of, step_for
 from TwinSimulateLib.expected import Work, expected
@@ -80,9 +80,11 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
     def setup(self):
         self.question = TwinPanel.ModelQuestion(self, registry, self._ask, lambda: self._ask(settled=False))
         self.run_form = TwinPanel.ParameterForm(lambda: self._keep("numbers", self.run_form.values()))
-        self.scenarios = TwinPanel.RowTable(SCENARIO, lambda: self._keep("scenarios", self.scenarios.rows()))
+        self.scenarios = TwinPanel.RowTable(
+            SCENARIO, lambda: self._keep("scenarios", self.scenarios.rows()), _("A row each treatment to compare.")
+        )
         self.observations = TwinPanel.RowTable(
-            OBSERVATION, lambda: self._keep("observations", self.observations.rows())
+            OBSERVATION, lambda: self._keep("observations", self.observations.rows()), _("A row each visit.")
         )
         self.results = self.live = None
         TwinPanel.TwinWidget.setup(self)
@@ -251,7 +253,7 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
 
 
 class TwinSimulateTest(ScriptedLoadableModuleTest):
-    """Self-test on a made-up patient."""
+    """Self-test on the virtual patient of Sample Data."""
 
     def runTest(self):
         slicer.mrmlScene.Clear()
@@ -259,7 +261,7 @@ class TwinSimulateTest(ScriptedLoadableModuleTest):
 
     def test_predict(self):
         """Without treatment the tumour grows; with it, it shrinks at first."""
-        twin = phantom_twin(slicer.mrmlScene)
+        twin = TwinPanel.load_virtual_patient()
         ct, _pet, tumour = phantom_images()
         masks = {"tumour": tumour, "soft tissue": (ct.array > -300) & ~tumour}
         with twin.run("TwinSegment", {}) as run:

@@ -85,6 +85,13 @@ def _strict_setattr(widget, name: str, value) -> None:
         raise AttributeError(f"{type(widget).__name__} has no attribute {name!r}")
 
 
+class Application(QtCore.QObject):
+    """`slicer.app`, as far as a module's file asks for it."""
+
+    startupCompleted = QtCore.Signal()
+    temporaryPath = QtCore.Property(str, lambda self: tempfile.gettempdir())
+
+
 class QUiLoader:
     """Knows Slicer's widgets, and makes the connections that a .ui file declares between them."""
 
@@ -260,7 +267,7 @@ def desktop():
     before, own = set(sys.modules), (util.selectModule, util.getModuleWidget)
     sys.modules.update(modules)
     util.selectModule, util.getModuleWidget = _select_module, OPEN.get
-    slicer.qMRMLSegmentEditorWidget = qMRMLSegmentEditorWidget
+    slicer.qMRMLSegmentEditorWidget, slicer.app = qMRMLSegmentEditorWidget, Application()
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     try:
         with tempfile.TemporaryDirectory() as settings:
@@ -268,7 +275,7 @@ def desktop():
             yield
     finally:
         util.selectModule, util.getModuleWidget = own
-        del slicer.qMRMLSegmentEditorWidget
+        del slicer.qMRMLSegmentEditorWidget, slicer.app
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == "TwinPanel" or name in {*modules, *MODULES}:
                 del sys.modules[name]
