@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import qt
 
-from .twin_selector import fit_height
+from .twin_selector import HEADER_HEIGHT, fit_height
+
+MOST_ROWS = 12
+"""Shown without scrolling."""
 
 
 def fill_box(box, entries: Mapping[str, str], chosen: str) -> None:
@@ -26,9 +29,10 @@ def chosen_of(box) -> str:
 
 
 def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Let a table show words that can be read and copied, not changed."""
+    """Let a table show words that can be read and copied, not changed; a cell may have several lines."""
     table.setColumnCount(len(header))
     table.setHorizontalHeaderLabels(list(header))
+    table.horizontalHeader().setDefaultAlignment(qt.Qt.AlignCenter | qt.Qt.TextWordWrap)
     table.verticalHeader().hide()
     table.setTabKeyNavigation(False)  # Tab goes on to the next widget
     table.setRowCount(len(rows))
@@ -36,10 +40,14 @@ def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         for column, word in enumerate(words):
             item = qt.QTableWidgetItem(word)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            item.setToolTip(word)
             if column:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             table.setItem(row, column, item)
     table.resizeColumnsToContents()
     if header:
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-    fit_height(table)
+    fit_height(table, MOST_ROWS)
+    table.resizeRowsToContents()
+    tall = sum(table.rowHeight(row) for row in range(min(MOST_ROWS, table.rowCount)))
+    table.setFixedHeight(max(table.height, tall + HEADER_HEIGHT + 2))

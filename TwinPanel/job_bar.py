@@ -214,7 +214,9 @@ def summary(record: Mapping[str, Any]) -> str:
                 low, high = (_number(bound) for bound in result["interval_90"])
                 line += _(" (90 %: {low} to {high})").format(low=low, high=high)
             lines.append(line)
-    lines += [_("Note: {warning}").format(warning=warning) for warning in record["warnings"]]
+    reasons = record["results"].get("verdict_reasons")  # beside the light already
+    warnings = [warning for warning in record["warnings"] if not reasons or reasons not in warning]
+    lines += [_("Note: {warning}").format(warning=warning) for warning in warnings]
     return "\n".join(lines)
 
 

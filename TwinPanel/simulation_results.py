@@ -75,14 +75,14 @@ def rows_of(table: Table) -> tuple[list[str], list[list[str]]]:
         row = [_labelled(name, table)]
         for at, value in enumerate(columns[name]):
             ends = [float(columns[name + end][at]) for end in (LOW, HIGH) if name + end in columns]
-            low_high = _(" ({low} to {high})").format(low=_number(ends[0]), high=_number(ends[1])) if ends else ""
+            low_high = _("\n{low} to {high}").format(low=_number(ends[0]), high=_number(ends[1])) if ends else ""
             row.append(_number(value) + low_high)
         rows.append(row)
     return ["", *map(str, columns["scenario"])], rows
 
 
 def _labelled(name: str, table: Table) -> str:
-    unit = in_words(table.units.get(name, ""))
+    unit = "" if name.startswith("days_") else in_words(table.units.get(name, ""))
     return f"{name_in_words(name)} ({unit})" if unit else name_in_words(name)
 
 

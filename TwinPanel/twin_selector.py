@@ -219,7 +219,7 @@ def could_be_input(volume) -> bool:
     return not made and not volume.IsA("vtkMRMLLabelMapVolumeNode")
 
 
-def fit_height(table) -> None:
-    """A table as high as its rows, one at least and six at most."""
+def fit_height(table, most: int = 6) -> None:
+    """A table as high as its rows, one at least and so many at most."""
     table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-    table.setFixedHeight(min(6, max(1, table.rowCount)) * ROW_HEIGHT + HEADER_HEIGHT)
+    table.setFixedHeight(min(most, max(1, table.rowCount)) * ROW_HEIGHT + HEADER_HEIGHT)
