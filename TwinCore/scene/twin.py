@@ -13,7 +13,8 @@ from ..image import Image
 from .attributes import CHANNELS, ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
-from .results import node_to_sequence, sequence_to_node, text_of
+from .results import text_of
+from .sequences import holds_images, node_to_sequence, sequence_to_node
 from .state import reference_ids, remove, set_references, with_companions
 from .volumes import check_volume, describe, image_to_node, node_to_image
 
@@ -211,8 +212,8 @@ class Twin:
         return sequence
 
     def series(self) -> list[tuple[vtkMRMLNode, list[Image]]]:
-        """The twin's input series over time, each with its node: those that no run has made."""
-        nodes = [node for node in self.nodes("sequence") if node.GetAttribute(RUN) is None]
+        """The twin's input series over time, each with its node: those of images that no run has made."""
+        nodes = [node for node in self.nodes("sequence") if node.GetAttribute(RUN) is None and holds_images(node)]
         return [(node, node_to_sequence(node)) for node in nodes]
 
     def channels(self) -> tuple[Image, list[dict[str, str]]]:
