@@ -289,4 +289,4 @@ class TwinSimulateTest(ScriptedLoadableModuleTest):
         before = results["volume_ml"]["value"]
         assert results["predicted_volume_ml, none"]["value"] > before
         assert results["predicted_volume_ml, 5 x 6 Gy"]["value"] < before
-        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 1}
+        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 2}
