@@ -125,6 +125,7 @@ def test_a_sequence_of_segmentations_is_shown_item_by_item(scene, growing):
             for name in one.names:
                 np.testing.assert_array_equal(seen.mask(name), one.mask(name))
     assert not again[0.0].mask("core").any()
+    assert not shown.GetDisplayNode().GetVisibility2DFill()
 
 
 def test_one_browser_moves_images_and_segmentations(scene, image, growing):

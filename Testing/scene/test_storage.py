@@ -305,6 +305,26 @@ def test_overlapping_segments_survive_storage(scene, tmp_path, grid):
         np.testing.assert_array_equal(again.mask(name), mask)
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5, 6, 9])
+def test_any_number_of_channels_survives_storage(scene, tmp_path, grid, channels):
+    values = np.random.default_rng(0).normal(size=(*grid.shape, channels)).astype(np.float32)
+    twin = Twin.create("A", scene)
+    with twin.run("TwinFusion", {}) as run:
+        run.add_image(Image(values, grid, name="channels"), "channels")
+    save(twin, tmp_path / "a.mrb")
+    new_scene()
+    [loaded] = load(tmp_path / "a.mrb")
+    again = loaded.image(loaded.node("channels"))
+    np.testing.assert_array_equal(again.array, values)
+    assert again.grid.same_as(grid, 1e-3)
+    before = snapshot(loaded.scene)["nodes"]
+    loaded.revert_last_run()
+    assert {n["class"] for n in before.values()} - {n["class"] for n in snapshot(loaded.scene)["nodes"].values()} >= {
+        "vtkMRMLVectorVolumeNode",
+        "vtkMRMLVolumeArchetypeStorageNode" if channels < 5 else "vtkMRMLNRRDStorageNode",
+    }
+
+
 def test_channels_and_a_sheared_grid_survive_storage(scene, tmp_path, grid):
     shear = np.eye(4)
     shear[0, 2] = 0.3

@@ -101,7 +101,10 @@ def segmentations_to_node(
     for time, one in segmentations.items():
         _put(sequence, segmentation_node(one, (surfaces or {}).get(time)), float(time))
     browser = _browser_for(sequence, browser)
-    browser.GetProxyNode(sequence).CreateDefaultDisplayNodes()
+    shown = browser.GetProxyNode(sequence)
+    shown.CreateDefaultDisplayNodes()
+    if any(len(one.layers) > 1 for one in segmentations.values()):  # filled, one would hide the others
+        shown.GetDisplayNode().SetVisibility2DFill(False)
     return sequence, browser
 
 

@@ -18,6 +18,7 @@ from .predicted_outlines import Outlines, predicted_outlines
 from .radiotherapy import SCENARIOS, Schedule
 from .tumour_growth import TumourGrowth
 from .twin_anatomy import anatomy_of
+from .twin_images import hashed
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -81,6 +82,9 @@ class SimulationStep:
         Size and seed of the ensemble.
     values : mapping of str to float
         Parameters at other values than the preset's: an uncertain one is then believed to lie about that.
+    images : mapping of str to Image
+        Of those that the model can take, by its names, in the twin's frame and on any grid; one left out is the twin's
+        field or image of that name, where there is one.
     """
 
     preset: str
@@ -93,6 +97,7 @@ class SimulationStep:
     members: int = 48
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
     name: str = "TwinSimulate"
 
     def parameters(self) -> dict[str, Any]:
@@ -107,6 +112,7 @@ class SimulationStep:
             "members": self.members,
             "seed": self.seed,
             "values": dict(self.values),
+            "images": {name: hashed(image) for name, image in self.images.items()},
         }
 
     def check(self) -> TumourGrowth:
@@ -118,7 +124,7 @@ class SimulationStep:
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        return anatomy_of(twin, self.check().requires(), self.segments)
+        return anatomy_of(twin, self.check().requires(), self.segments, images=self.images)
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
