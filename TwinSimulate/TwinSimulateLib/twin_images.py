@@ -36,28 +36,26 @@ def images_of(twin: Twin, requires: Sequence[Requirement], given: Mapping[str, I
         If one that the model cannot do without is not there, the model has no use for one, or its unit is another.
     """
     takes = {r.name: r for r in requires if r.kind == "image"}
-    unknown = sorted(set(given) - set(takes))
-    if unknown:
-        raise InvalidInput(
-            f"The model has no use for the image {unknown[0]!r}; it takes: {', '.join(takes) or 'none'}."
-        )
-    found = {}
+    there = {name: given[name] if name in given else _of_twin(twin, name, grid) for name in takes}
+    found = {name: image for name, image in there.items() if image is not None}
+    check_images(requires, {**given, **found})
     for name, required in takes.items():
-        image = given[name] if name in given else _of_twin(twin, name, grid)
-        if image is not None:
-            found[name] = _checked(image, required)
-        elif not required.optional:
+        if name not in found and not required.optional:
             raise MissingInput(f"The model needs the image {name!r}: {required.meaning}.")
     return found
 
 
-def _checked(image: Image, required: Requirement) -> Image:
-    if required.units and image.unit not in required.units:
-        raise InvalidInput(
-            f"The image {image.name!r} cannot be the {required.name}: it is in {image.unit!r}, not in "
-            f"{' or '.join(required.units)}."
-        )
-    return image
+def check_images(requires: Sequence[Requirement], images: Mapping[str, Image]) -> None:
+    """Raise `InvalidInput` unless the model takes each of the images, by its name, in the unit that it is in."""
+    takes = {r.name: r for r in requires if r.kind == "image"}
+    for name, image in images.items():
+        if name not in takes:
+            raise InvalidInput(f"The model has no use for the image {name!r}; it takes: {', '.join(takes) or 'none'}.")
+        units = takes[name].units
+        if units and image.unit not in units:
+            raise InvalidInput(
+                f"The image {image.name!r} cannot be the {name}: it is in {image.unit!r}, not in {' or '.join(units)}."
+            )
 
 
 def _of_twin(twin: Twin, name: str, grid: Grid) -> Image | None:
