@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from TwinCore import Job, MissingInput, Quantity
+from TwinCore import InvalidInput, Job, MissingInput, Quantity
 from TwinCore.scene import Run, Twin, boot, execute, new_scene, save
 from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
@@ -15,6 +15,7 @@ from TwinSegmentLib.step import Outputs as Segmented
 from TwinSegmentLib.step import SegmentStep
 from TwinSimulateLib.radiotherapy import Schedule
 from TwinSimulateLib.step import Forecast, SimulationStep
+from TwinSimulateLib.twin_images import check_images
 
 from .case_file import CaseFile
 from .fusion_step import fusion_step
@@ -109,6 +110,8 @@ def case_steps(loaded: LoadedCase) -> Steps:
     )
     segment.check()
     if case.simulation is None:
+        if loaded.maps:
+            raise InvalidInput("Maps are for a model: without [simulation] the case has no use for them.")
         return fuse, segment, None
     asked = case.simulation
     simulate = SimulationStep(
@@ -121,17 +124,21 @@ def case_steps(loaded: LoadedCase) -> Steps:
         members=asked.members,
         seed=asked.seed,
     )
-    simulate.check()
+    check_images(simulate.check().requires(), {name: image for name, (_, image) in loaded.maps.items()})
     return fuse, segment, simulate
 
 
 def open_twin(loaded: LoadedCase) -> Twin:
     """A new scene with the twin of the case's patient and its input images and series."""
     twin = Twin.create(loaded.case.patient.name, new_scene())
-    for name, image in loaded.images.items():
-        twin.add_image(image, reference=name == loaded.case.reference.name)
+    nodes = {
+        name: twin.add_image(image, reference=name == loaded.case.reference.name)
+        for name, image in loaded.images.items()
+    }
     for name, images in loaded.series.items():
         twin.add_series(images, name)
+    for where, image in loaded.maps.values():
+        twin.add_field(image, nodes[where])
     return twin
 
 

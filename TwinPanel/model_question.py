@@ -18,6 +18,7 @@ from .twin_selector import could_be_input
 
 IMAGE = "image."
 """Begins the parameter node's reference to the image that a model takes under a name."""
+NOT_USED = "not used"
 
 
 class ModelQuestion:
@@ -75,8 +76,8 @@ class ModelQuestion:
         fill_box(ui.presetBox, registry.presets_of(c.model), c.preset)
         segments = {} if twin is None else {name: name for name in segment_names(twin)}
         self._offer(self.segments, "segment", segments, from_text(c.segments, {}))
-        volumes = filter(could_be_input, slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
-        self._offer(self.images, "image", {node.GetID(): node.GetName() for node in volumes}, self._image_ids())
+        volumes = {} if twin is None else self._volumes(twin)
+        self._offer(self.images, "image", volumes, self._image_ids(volumes))
         self.values.show(self.declared.parameters, from_text(c.values, {}))
 
     def lacking(self, twin: Twin) -> str:
@@ -90,11 +91,11 @@ class ModelQuestion:
         return ""
 
     def answers(self) -> dict:
-        """Model, segments, images as nodes, and values, of those that are chosen."""
+        """Model, segments, images as nodes, and values; "" and None for what the model is to do without."""
         c = self._panel.parameters
-        images = {name: slicer.mrmlScene.GetNodeByID(i) for name, i in self.images.chosen().items() if i}
-        segments = {name: segment for name, segment in self.segments.chosen().items() if segment}
-        return {"model": c.model, "segments": segments, "images": images, "values": from_text(c.values, {})}
+        images = {name: slicer.mrmlScene.GetNodeByID(i) if i else None for name, i in self.images.chosen().items()}
+        values = from_text(c.values, {})
+        return {"model": c.model, "segments": self.segments.chosen(), "images": images, "values": values}
 
     def _required(self, kind: str) -> dict:
         return {r.name: r for r in self.declared.requires if r.kind == kind}
@@ -108,13 +109,23 @@ class ModelQuestion:
         takes = self._required(kind)
         return {name: takes[name] for name, value in form.chosen().items() if not value and not takes[name].optional}
 
-    def _image_ids(self) -> dict[str, str]:
-        node = self._panel.parameters.parameterNode
-        return {name: node.GetNodeReferenceID(IMAGE + name) or "" for name in self._required("image")}
+    def _volumes(self, twin: Twin) -> dict[str, str]:
+        """Names of the volumes that could be such images, by their ids: inputs, and fields of a name that is asked."""
+        inputs = filter(could_be_input, slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+        fields = [node for node in twin.nodes("field") if node.GetName() in self._required("image")]
+        return {node.GetID(): node.GetName() for node in (*fields, *inputs)}
+
+    def _image_ids(self, volumes: dict[str, str]) -> dict[str, str]:
+        """What was chosen, or else the volume of the image's own name, unless none was wanted."""
+        node, own = self._panel.parameters.parameterNode, {name: i for i, name in reversed(list(volumes.items()))}
+        chosen = {name: node.GetNodeReferenceID(IMAGE + name) for name in self._required("image")}
+        return {name: i or ("" if node.GetParameter(IMAGE + name) else own.get(name, "")) for name, i in chosen.items()}
 
     def _on_images(self) -> None:
+        node = self._panel.parameters.parameterNode
         for name, identifier in self.images.chosen().items():
-            self._panel.parameters.parameterNode.SetNodeReferenceID(IMAGE + name, identifier or None)
+            node.SetParameter(IMAGE + name, "" if identifier else NOT_USED)
+            node.SetNodeReferenceID(IMAGE + name, identifier or None)
 
     def _on_values(self) -> None:
         """Keep what differs from the preset alone, so that another preset has its own values."""

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -161,7 +160,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         """What the preview is of, and what reads it; the scene is left alone from there on."""
         chosen, preset, twin = self.question.answers(), self.parameters.preset, self.selector.twin
         model, nodes = chosen["model"], [*twin.nodes("segmentation"), *chosen["images"].values()]
-        key = (model, preset, *chosen["segments"].items(), *(node.GetID() for node in nodes))
+        key = (model, preset, *chosen["segments"].items(), *(node and node.GetID() for node in nodes))
 
         def read():
             anatomy = self.logic.anatomy(twin.mrml_node, preset, model, chosen["segments"], chosen["images"])
@@ -189,6 +188,21 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         return self.logic.step(c.preset, **chosen, **choices)
 
 
+def images_in_frame(nodes):
+    """Images of volume nodes, by the model's names for them; a twin's own are moved into its reference's frame."""
+    from TwinSimulateLib.twin_images import DIFFUSION_TENSOR, moved
+
+    found = dict.fromkeys(nodes or {})
+    for name, node in (nodes or {}).items():
+        found[name] = node and node_to_image(node)
+        twins = Twin.all(slicer.mrmlScene) if node else []
+        twin = next((twin for twin in twins if node in (*twin.nodes("image"), *twin.nodes("field"))), None)
+        if twin is not None:
+            grid = twin.image(twin.node("reference")).grid
+            found[name] = moved(found[name], twin.move_of(node), grid, name == DIFFUSION_TENSOR.name)
+    return found
+
+
 class TwinSimulateLogic(ScriptedLoadableModuleLogic):
     """The module from the Python console.
 
@@ -202,7 +216,7 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
     def step(self, preset, model="tumour_growth", images=None, horizonDays=None, **choices):
         """The work, ready to be run on a twin; see `predict` for what it takes."""
         TwinPanel.ensure_packages(Path(__file__).parent / "Resources/TwinSimulate-requirements.txt", "TwinSimulate")
-        choices["images"] = {name: node_to_image(node) for name, node in (images or {}).items()}
+        choices["images"] = images_in_frame(images)
         if horizonDays is not None:
             choices["horizon_days"] = horizonDays
         return step_for(preset, model, **choices)
@@ -211,8 +225,8 @@ class TwinSimulateLogic(ScriptedLoadableModuleLogic):
         """What a model takes of a twin, as arrays: a `TwinSimulateLib.model.Anatomy`."""
         from TwinSimulateLib.twin_anatomy import anatomy_of
 
-        found = anatomy_of(Twin(twinNode), registry.declared(model, preset).requires, segments or {})
-        return replace(found, images={name: node_to_image(node) for name, node in (images or {}).items()})
+        requires = registry.declared(model, preset).requires
+        return anatomy_of(Twin(twinNode), requires, segments or {}, images=images_in_frame(images))
 
     def predict(self, twinNode, preset, job=None, **choices):
         """Compare treatments on a twin that has been segmented; returns when it is done.
@@ -272,4 +286,4 @@ class TwinSimulateTest(ScriptedLoadableModuleTest):
         before = results["volume_ml"]["value"]
         assert results["predicted_volume_ml, none"]["value"] > before
         assert results["predicted_volume_ml, 5 x 6 Gy"]["value"] < before
-        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 1}
+        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 2}

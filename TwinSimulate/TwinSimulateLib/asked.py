@@ -58,7 +58,7 @@ def step_for(
     treatments: Sequence[Sequence[float]] | None = None,
     observations: Sequence[Sequence[float]] | None = None,
     received: str | None = None,
-    images: Mapping[str, Image] | None = None,
+    images: Mapping[str, Image | None] | None = None,
     **choices: Any,
 ) -> Any:
     """The step of a model, or of its calibration, from answers in plain numbers and words.
@@ -72,8 +72,8 @@ def step_for(
     observations : sequence of (day, mL, error in %), optional
     received : str, optional
         Treatment during the follow-up, as `Schedule.parse` reads it.
-    images : mapping of str to Image, optional
-        Those that the model takes, by the names that it declares.
+    images : mapping of str to Image or None, optional
+        Those that the model takes, by the names that it declares; None for one that is not to be used.
     **choices
         Other fields of the step.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from TwinCore import Parameter
+from TwinCore.units import GRAY
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,18 @@ class Requirement:
     meaning: str
     optional: bool = False
     """Whether the model does without."""
+    units: tuple[str, ...] = ()
+    """Of an image, those that its values may be in (UCUM); none given: any."""
+
+
+BARRIER = Requirement("segment", "barrier", "falx and tentorium, which no cell crosses", optional=True)
+DIFFUSION_TENSOR = Requirement(
+    "image",
+    "diffusion_tensor",
+    "diffusion tensors in RAS (xx, xy, xz, yy, yz, zz, or all nine by rows), along which cells spread",
+    optional=True,
+)
+DOSE = Requirement("image", "dose", "total dose of the plan, in Gy", units=(GRAY,))
 
 
 @dataclass(frozen=True)
