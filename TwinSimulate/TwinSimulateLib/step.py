@@ -13,7 +13,8 @@ from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
-from .radiotherapy import SCENARIOS, Schedule
+from .radiotherapy import SCENARIOS
+from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .twin_anatomy import anatomy_of
 
@@ -66,12 +67,12 @@ class SimulationStep:
         A name of `registry.MODELS`.
     horizon_days : int
         How far ahead to look, from the reference scan.
-    scenarios : sequence of Schedule
+    scenarios : sequence of Treatment
         The first is the one that the others are compared with.
     observations : sequence of Observation
         Volumes at follow-up; without any the prediction is the prior's.
-    received : Schedule, optional
-        Treatment that the patient received during the follow-up.
+    received : Treatment, optional
+        What the patient received during the follow-up.
     members, seed : int
         Size and seed of the ensemble.
     values : mapping of str to float
@@ -82,9 +83,9 @@ class SimulationStep:
     segments: Mapping[str, str] = field(default_factory=dict)
     model: str = "tumour_growth"
     horizon_days: int = 120
-    scenarios: Sequence[Schedule] = SCENARIOS
+    scenarios: Sequence[Treatment] = SCENARIOS
     observations: Sequence[Observation] = ()
-    received: Schedule = SCENARIOS[0]
+    received: Treatment = SCENARIOS[0]
     members: int = 48
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)

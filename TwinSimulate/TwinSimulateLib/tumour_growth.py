@@ -14,15 +14,17 @@ import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
-from TwinCore.units import DAY, MILLILITRE, NO_UNIT
+from TwinCore.units import DAY, MILLILITRE, MILLIMETRE, NO_UNIT
 
 from .calibration import Calibration, agreement, checked_prior, uncorrelated
+from .chemotherapy import Chemotherapy
 from .inference.ensemble import band, normal_draws
 from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
 from .numerics.travelling_wave import check_resolution
 from .radiotherapy import NO_TREATMENT, Schedule
-from .tumour_answers import prediction, scenario_table
+from .treatment import Treatment
+from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
 from .tumour_presets import PRESETS, growth, titles
 from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
@@ -71,7 +73,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> Result:
         """One run.
 
@@ -84,15 +86,16 @@ class TumourGrowth(Model):
         times_days : sequence of float
             Days from the reference scan, ascending; volumes on the day of a fraction are those before it.
         job : Job
-        schedule : Schedule
-            Radiotherapy, the whole tissue receiving the prescribed dose.
+        schedule : Treatment
+            Where the anatomy has no image "dose", the whole tissue receives what is prescribed.
 
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold) and "burden"
-            (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
-            (of the whole course).
+            Field "density" at the last time; curves "volume" (mL at or above the detection threshold), "burden"
+            (integral of the density, mL), "diameter" (the largest, mm) and "reach" (beyond the outline, mm); numbers
+            "volume", "minimum_volume", "diameter", "reach", "surviving_fraction" (of the whole treatment as prescribed)
+            and "tcp" (Poisson probability of control).
 
         Raises
         ------
@@ -108,15 +111,21 @@ class TumourGrowth(Model):
             time=float(times[-1]),
             name="density",
         )
-        curves = {
-            "volume": Curve(times, run.volume_ml[:, 0], MILLILITRE),
-            "burden": Curve(times, run.burden_ml, MILLILITRE),
+        shown = {
+            "volume": run.volume_ml[:, 0],
+            "burden": run.burden_ml,
+            "diameter": run.diameter_mm,
+            "reach": run.reach_mm,
         }
         numbers = {
             "volume": Quantity(float(run.volume_ml[-1, 0]), MILLILITRE),
-            "minimum_volume": Quantity(float(run.volume_ml.min()), MILLILITRE),
-            "surviving_fraction": Quantity(schedule.survival(member["alpha"], member["alpha_beta"]), NO_UNIT),
+            "minimum_volume": Quantity(float(run.volume_ml[:, 0].min()), MILLILITRE),
+            "diameter": Quantity(float(run.diameter_mm[-1]), MILLIMETRE),
+            "reach": Quantity(float(run.reach_mm[-1]), MILLIMETRE),
+            "surviving_fraction": Quantity(schedule.survival(member), NO_UNIT),
+            "tcp": Quantity(float(control_probability(np.array([run.least_burden_ml]), [member])[0]), NO_UNIT),
         }
+        curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
         return Result({"density": field}, curves, numbers)
 
     def frames(
@@ -125,7 +134,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> list[Image]:
         """The density of one run at each time, on the anatomy's grid."""
         times = checked_times(times_days)
@@ -146,7 +155,7 @@ class TumourGrowth(Model):
         anatomy: Anatomy,
         observations: Sequence[Observation],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -159,8 +168,8 @@ class TumourGrowth(Model):
         observations : sequence of Observation
             Of "volume", in mL; one at day 0 with another threshold (FLAIR beside T1 with contrast) tells D/rho.
         job : Job
-        schedule : Schedule
-            Treatment that the patient received.
+        schedule : Treatment
+            That the patient received.
         seed : int
             For the ensemble that predicts the held-out visit.
         prior : Posterior, optional
@@ -195,7 +204,7 @@ class TumourGrowth(Model):
         observations: Sequence[Observation],
         posterior: Posterior,
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -215,7 +224,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> float:
         """How wrong a run's volume is for its grid's sake, as a share of the largest: from a second, coarser run.
 
@@ -232,33 +241,33 @@ class TumourGrowth(Model):
         posterior: Posterior,
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         members: int = 48,
         seed: int = 0,
     ) -> Result:
-        """An ensemble under one schedule: `compare` with a single scenario."""
+        """An ensemble under one treatment: `compare` with a single scenario."""
         return self.compare(anatomy, posterior, [schedule], times_days, job, members, seed).predictions[schedule.name]
 
     def compare(
         self,
         anatomy: Anatomy,
         posterior: Posterior,
-        scenarios: Sequence[Schedule],
+        scenarios: Sequence[Treatment],
         times_days: Sequence[float],
         job: Job,
         members: int = 48,
         seed: int = 0,
     ) -> Comparison:
-        """The same members under each schedule; differences are to the first.
+        """The same members under each treatment; differences are to the first.
 
         Returns
         -------
         Comparison
             Each prediction has the fields "probability" (share of members with u at or above the threshold at the last
-            time) and "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume",
-            "minimum_volume", "days_to_regrow" (infinite where it has not regrown by the last time) and
-            "surviving_fraction", each with its intervals, and "discretisation_error": of the volume under the first
-            schedule at the most probable parameters, as `volume_error` has it.
+            time) and "density" (mean of the members), the curves and numbers of `simulate`, "days_to_regrow" (infinite
+            where it has not regrown by the last time) and, where a scenario is untreated, "days_gained", each with its
+            intervals, and "discretisation_error": of the volume under the first scenario at the most probable
+            parameters, as `volume_error` has it.
         """
         names = [s.name for s in scenarios]
         if not names or len(set(names)) != len(names):
@@ -271,7 +280,8 @@ class TumourGrowth(Model):
             error = self.volume_error(anatomy, posterior.map, times_days, grids, scenarios[0])
         with runs:
             ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), runs)
-        predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid, error) for e in ensembles}
+        control = untreated(ensembles)
+        predictions = {e.treatment.name: prediction(e, drawn, anatomy.grid, error, control) for e in ensembles}
         return Comparison(scenario_table(ensembles, drawn), predictions)
 
     def _members(self, posterior: Posterior, members: int, seed: int) -> list[dict[str, float]]:
@@ -287,15 +297,16 @@ class TumourGrowth(Model):
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)
         (spacing,) = stages.plan([member], float(times[-1]), job)
-        return run_member(stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep), stages
+        return run_member(
+            stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep, not keep
+        ), stages
 
     def _calibration(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
+        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Treatment, job: Job
     ) -> tuple[Calibration, float]:
         """The problem, and the spacing of its runs; radiosensitivity is left alone where no fraction came in time."""
         last = observations[-1].time_days
-        untreated = not any(day < last for day in schedule.days)
-        left = uncorrelated(prior, ("alpha", "alpha_beta")) if untreated else []
+        left = uncorrelated(prior, without_effect(schedule, last))
         free = [n for n in range(len(prior.parameters)) if n not in left]
         fixed = complete(self.parameters, {})
         # A front one prior deviation thinner each way must fit the grid, which stays as it is during the fit.
@@ -310,7 +321,7 @@ class TumourGrowth(Model):
         return Calibration(prior, free, forward, observed, log_sd), spacing
 
     def _fit(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
+        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Treatment, job: Job
     ) -> Posterior:
         calibration, spacing = self._calibration(stages, prior, observations, schedule, job)
         posterior, discrepancy = calibration.laplace(job)
@@ -333,7 +344,7 @@ class TumourGrowth(Model):
         stages: Stages,
         posterior: Posterior,
         observations: Sequence[Observation],
-        schedule: Schedule,
+        schedule: Treatment,
         seed: int,
         job: Job,
     ) -> Table:
@@ -355,6 +366,13 @@ class TumourGrowth(Model):
             "high_90": high,
         }
         return Table("Held-out visit", columns, {name: DAY if name == "time" else MILLILITRE for name in columns})
+
+
+def without_effect(treatment: Treatment, until_day: float) -> list[str]:
+    """Parameters of which a treatment tells nothing until a day, none of its courses having begun."""
+    begun = [course for course in treatment.courses if any(day < until_day for day in course.days)]
+    idle = [] if any(isinstance(course, Schedule) for course in begun) else ["alpha", "alpha_beta"]
+    return idle if any(isinstance(course, Chemotherapy) for course in begun) else [*idle, "drug_efficacy"]
 
 
 def _checked(observations: Sequence[Observation]) -> list[Observation]:
