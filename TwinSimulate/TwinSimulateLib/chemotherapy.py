@@ -89,6 +89,8 @@ class Chemotherapy(Treatment):
         If the drug is not known, or a number is not possible.
     """
 
+    sensitivities = ("drug_efficacy",)
+
     name: str
     drug: str
     dose_mg_m2: float

@@ -54,6 +54,8 @@ class Schedule(Treatment):
         If a number is not possible.
     """
 
+    sensitivities = "alpha", "alpha_beta"
+
     name: str
     fractions: int = 0
     dose_gy: float = 0.0

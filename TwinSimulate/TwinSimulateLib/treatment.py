@@ -5,8 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from TwinCore import InvalidInput
+
+SENSITIVITIES = ("alpha", "alpha_beta", "drug_efficacy")
+"""Parameters of a tumour that only a treatment shows."""
 
 
 class Treatment(ABC):
@@ -16,9 +20,12 @@ class Treatment(ABC):
     ----------
     name : str
         As tables and reports call it, and as `treatment_text.parse` reads it.
+    sensitivities : tuple of str
+        Those of `SENSITIVITIES` that a single course depends on.
     """
 
     name: str
+    sensitivities: ClassVar[tuple[str, ...]] = ()
 
     @property
     def courses(self) -> tuple[Treatment, ...]:
@@ -51,6 +58,12 @@ class Treatment(ABC):
     def is_none(self) -> bool:
         """Whether nothing is done."""
         return not self.days
+
+    def without_effect(self, until_day: float) -> list[str]:
+        """The sensitivities of which the treatment tells nothing until a day, no course of theirs having begun."""
+        begun = [course for course in self.courses if any(day < until_day for day in course.days)]
+        told = {name for course in begun for name in course.sensitivities}
+        return [name for name in SENSITIVITIES if name not in told]
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,20 @@ takes weeks to be cleared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
-from TwinCore.units import DAY, MILLILITRE, MILLIMETRE, NO_UNIT
+from TwinCore.units import MILLILITRE, MILLIMETRE, NO_UNIT
 
-from .calibration import Calibration, agreement, checked_prior, uncorrelated
-from .chemotherapy import Chemotherapy
-from .inference.ensemble import band, normal_draws
 from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
-from .numerics.travelling_wave import check_resolution
-from .radiotherapy import NO_TREATMENT, Schedule
+from .radiotherapy import NO_TREATMENT
 from .treatment import Treatment
 from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
+from .tumour_calibration import TumourCalibration
 from .tumour_presets import PRESETS, growth, titles
-from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member, volume_error
+from .tumour_run import Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
-
-HELD_OUT_MEMBERS = 24
 
 
 class TumourGrowth(Model):
@@ -181,22 +173,7 @@ class TumourGrowth(Model):
         Posterior
             With `held_out` where there are more than two visits, the reference scan being one, or any after a `prior`.
         """
-        observations = _checked(observations)
-        stages, belief = self._stages(anatomy), checked_prior(prior, self.parameters)
-        last = observations[-1].time_days
-        held_out = None
-        hold_out, fit = job.split(held_out_visit=1, all_visits=1)
-        visits = {0.0, *(o.time_days for o in observations)}
-        if len(visits) > (1 if prior else 2):
-            earlier = [o for o in observations if o.time_days < last]
-            with hold_out:
-                before = self._fit(stages, belief, earlier, schedule, hold_out) if earlier else prior or belief
-                held_out = self._held_out(
-                    stages, before, [o for o in observations if o.time_days == last], schedule, seed, hold_out
-                )
-        with fit:
-            fitted = self._fit(stages, belief, observations, schedule, fit)
-        return replace(fitted, held_out=held_out)
+        return self._calibration(anatomy, prior, schedule).posterior(observations, job, seed)
 
     def check_calibration(
         self,
@@ -213,10 +190,7 @@ class TumourGrowth(Model):
 
         It costs about eight times the calibration that gave `posterior`; what was given to that is given here.
         """
-        observations = _checked(observations)
-        belief = checked_prior(prior, self.parameters)
-        calibration, _ = self._calibration(self._stages(anatomy), belief, observations, schedule, job)
-        return agreement(posterior, calibration.smoothed(posterior, job, seed), job)
+        return self._calibration(anatomy, prior, schedule).check(observations, posterior, job, seed)
 
     def volume_error(
         self,
@@ -301,89 +275,5 @@ class TumourGrowth(Model):
             stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep, not keep
         ), stages
 
-    def _calibration(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Treatment, job: Job
-    ) -> tuple[Calibration, float]:
-        """The problem, and the spacing of its runs; radiosensitivity is left alone where no fraction came in time."""
-        last = observations[-1].time_days
-        left = uncorrelated(prior, without_effect(schedule, last))
-        free = [n for n in range(len(prior.parameters)) if n not in left]
-        fixed = complete(self.parameters, {})
-        # A front one prior deviation thinner each way must fit the grid, which stays as it is during the fit.
-        offsets = {"diffusivity": -1.0, "proliferation_rate": 1.0}
-        away = np.sqrt(np.diag(prior.log_covariance)) * [offsets.get(p.name, 0.0) for p in prior.parameters]
-        (spacing,) = stages.plan([{**fixed, **replace(prior, log_mean=prior.log_mean + away).map}], last, job)
-
-        def forward(values):
-            return np.log(observed_volumes(stages, spacing, {**fixed, **values}, observations, schedule, job))
-
-        observed, log_sd = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
-        return Calibration(prior, free, forward, observed, log_sd), spacing
-
-    def _fit(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Treatment, job: Job
-    ) -> Posterior:
-        calibration, spacing = self._calibration(stages, prior, observations, schedule, job)
-        posterior, discrepancy = calibration.laplace(job)
-        residuals = discrepancy.residuals
-        columns = {
-            "time": [o.time_days for o in observations],
-            "threshold": [o.threshold or complete(self.parameters, {})["detection_threshold"] for o in observations],
-            "observed": np.exp(calibration.observed),
-            "fitted": np.exp(calibration.observed - residuals * calibration.log_sd),
-            "residual_in_sd": residuals,
-        }
-        units = {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE}
-        check_resolution(
-            posterior.map["diffusivity"], posterior.map["proliferation_rate"], spacing, "the calibrated tumour", job
-        )
-        return replace(posterior, fit=Table("Fit", columns, {name: units.get(name, NO_UNIT) for name in columns}))
-
-    def _held_out(
-        self,
-        stages: Stages,
-        posterior: Posterior,
-        observations: Sequence[Observation],
-        schedule: Treatment,
-        seed: int,
-        job: Job,
-    ) -> Table:
-        """Observed values beside the 90 % interval of prediction and measurement together."""
-        drawn = self._members(posterior, HELD_OUT_MEMBERS, seed)
-        spacings = stages.plan(drawn, observations[-1].time_days, job)
-        logs = np.log(
-            [observed_volumes(stages, h, member, observations, schedule, job) for h, member in zip(spacings, drawn)]
-        )
-        widened = posterior.discrepancy.noise_factor if posterior.discrepancy else 1.0
-        log_sd = widened * np.array([o.log_sd for o in observations])
-        noise = normal_draws(HELD_OUT_MEMBERS, len(observations), seed + 1) * log_sd
-        low, high = np.exp(band(logs + noise, 90.0))
-        columns = {
-            "time": [o.time_days for o in observations],
-            "observed": [o.value for o in observations],
-            "predicted": np.exp(np.median(logs, axis=0)),
-            "low_90": low,
-            "high_90": high,
-        }
-        return Table("Held-out visit", columns, {name: DAY if name == "time" else MILLILITRE for name in columns})
-
-
-def without_effect(treatment: Treatment, until_day: float) -> list[str]:
-    """Parameters of which a treatment tells nothing until a day, none of its courses having begun."""
-    begun = [course for course in treatment.courses if any(day < until_day for day in course.days)]
-    idle = [] if any(isinstance(course, Schedule) for course in begun) else ["alpha", "alpha_beta"]
-    return idle if any(isinstance(course, Chemotherapy) for course in begun) else [*idle, "drug_efficacy"]
-
-
-def _checked(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations in the order of time; `InvalidInput` names one that cannot be."""
-    if not observations:
-        raise InvalidInput("Calibration needs at least one observed volume.")
-    for o in observations:
-        usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
-        if not usable or not (o.threshold is None or 0 < o.threshold < 1):
-            raise InvalidInput(
-                f"Observation {o}: a volume above 0 mL with a log_sd above 0 is needed, at day 0 or later, "
-                "and a threshold between 0 and 1."
-            )
-    return sorted(observations, key=lambda o: o.time_days)
+    def _calibration(self, anatomy: Anatomy, prior: Posterior | None, schedule: Treatment) -> TumourCalibration:
+        return TumourCalibration(self.parameters, self._stages(anatomy), prior, schedule)
