@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from TwinCore import InvalidInput
 
@@ -58,6 +58,11 @@ class Treatment(ABC):
     def is_none(self) -> bool:
         """Whether nothing is done."""
         return not self.days
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that it is, for a record."""
+        whole: Any = self
+        return asdict(whole)
 
     def without_effect(self, until_day: float) -> list[str]:
         """The sensitivities of which the treatment tells nothing until a day, no course of theirs having begun."""

@@ -64,9 +64,9 @@ def prediction(ensemble: Ensemble, members: Members, grid: Grid, error: float, c
     )
 
 
-def control_probability(least_burden_ml: np.ndarray, members: Members) -> np.ndarray:
+def control_probability(least_burden_ml: Sequence[float] | np.ndarray, members: Members) -> np.ndarray:
     """Tumour control probability of each member: Poisson, that at the least no clonogenic cell is left."""
-    return np.exp(-np.array([m["clonogen_density"] for m in members]) * least_burden_ml)
+    return np.exp(-np.array([m["clonogen_density"] for m in members]) * np.asarray(least_burden_ml))
 
 
 def days_gained(treated: Ensemble, control: Ensemble) -> np.ndarray:

@@ -115,7 +115,7 @@ class TumourGrowth(Model):
             "diameter": Quantity(float(run.diameter_mm[-1]), MILLIMETRE),
             "reach": Quantity(float(run.reach_mm[-1]), MILLIMETRE),
             "surviving_fraction": Quantity(schedule.survival(member), NO_UNIT),
-            "tcp": Quantity(float(control_probability(np.array([run.least_burden_ml]), [member])[0]), NO_UNIT),
+            "tcp": Quantity(float(control_probability([run.least_burden_ml], [member])[0]), NO_UNIT),
         }
         curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
         return Result({"density": field}, curves, numbers)

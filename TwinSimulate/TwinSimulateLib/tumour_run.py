@@ -130,7 +130,8 @@ def run_ensemble(
         both = np.zeros((2, *stages.grid.shape), np.float32)
         for stage, total in sums[t].items():
             both += [stages.on_anatomy(part, stage) for part in total / len(members)]
-        answers.append(Ensemble(treatment, times_days, *curves[:, t], least[t], both[0], both[1]))
+        volume, burden, diameter, reach = curves[:, t]
+        answers.append(Ensemble(treatment, times_days, volume, burden, diameter, reach, least[t], both[0], both[1]))
     return answers
 
 

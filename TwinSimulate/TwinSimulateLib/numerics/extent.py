@@ -42,7 +42,7 @@ def extent(
 
 def _surface(density: np.ndarray, threshold: float, field: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Points on the surface, in indices along k, j, i, and the field there (0 without one)."""
-    inside, level = density >= threshold, _phase(np.float64(threshold))
+    inside, level = density >= threshold, _phase(np.asarray(threshold))
     points, values = [], []
     for axis in range(3):
         before, after = [slice(None)] * 3, [slice(None)] * 3
