@@ -171,9 +171,9 @@ def test_surgery_empties_its_cavity_and_nothing_crosses_it():
         tumour.grow(30.0, Job())
         ends.append(tumour.density())
     free, cut = ends
-    assert free[:, :, 22:].max() > 0.5
+    assert free[:, :, 22:].max() > 0.1
     assert not cut[:, :, 20:].any()
-    assert cut[:, :, :20].min() > 0.1
+    assert cut[:, :, :20].mean() > free[:, :, :20].mean()
 
 
 def test_surgery_takes_the_margin_or_the_share_that_it_is_asked_for():

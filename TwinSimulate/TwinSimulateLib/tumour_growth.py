@@ -20,7 +20,7 @@ from .treatment import Treatment
 from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
 from .tumour_calibration import TumourCalibration
 from .tumour_presets import PRESETS, growth, titles
-from .tumour_run import Run, checked_times, run_ensemble, run_member, volume_error
+from .tumour_run import Ensemble, Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
 
 
@@ -243,20 +243,30 @@ class TumourGrowth(Model):
             intervals, and "discretisation_error": of the volume under the first scenario at the most probable
             parameters, as `volume_error` has it.
         """
-        names = [s.name for s in scenarios]
-        if not names or len(set(names)) != len(names):
-            raise InvalidInput(
-                f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
-            )
-        drawn = self._members(posterior, members, seed)
+        _check_names(scenarios)
         grids, runs = job.split(grids=1, members=members)
         with grids:
             error = self.volume_error(anatomy, posterior.map, times_days, grids, scenarios[0])
         with runs:
-            ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), runs)
+            ensembles, drawn = self.ensembles(anatomy, posterior, scenarios, times_days, runs, members, seed)
         control = untreated(ensembles)
         predictions = {e.treatment.name: prediction(e, drawn, anatomy.grid, error, control) for e in ensembles}
         return Comparison(scenario_table(ensembles, drawn), predictions)
+
+    def ensembles(
+        self,
+        anatomy: Anatomy,
+        posterior: Posterior,
+        scenarios: Sequence[Treatment],
+        times_days: Sequence[float],
+        job: Job,
+        members: int = 48,
+        seed: int = 0,
+    ) -> tuple[list[Ensemble], list[dict[str, float]]]:
+        """What `compare` rests on: all runs, a member's the same in each scenario, and the members' parameters."""
+        _check_names(scenarios)
+        drawn = self._members(posterior, members, seed)
+        return run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), job), drawn
 
     def _members(self, posterior: Posterior, members: int, seed: int) -> list[dict[str, float]]:
         return [complete(self.parameters, sample) for sample in posterior.samples(members, seed)]
@@ -277,3 +287,11 @@ class TumourGrowth(Model):
 
     def _calibration(self, anatomy: Anatomy, prior: Posterior | None, schedule: Treatment) -> TumourCalibration:
         return TumourCalibration(self.parameters, self._stages(anatomy), prior, schedule)
+
+
+def _check_names(scenarios: Sequence[Treatment]) -> None:
+    names = [s.name for s in scenarios]
+    if not names or len(set(names)) != len(names):
+        raise InvalidInput(
+            f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
+        )

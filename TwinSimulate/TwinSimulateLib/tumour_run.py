@@ -57,8 +57,9 @@ class Ensemble:
     times_days : array, shape (times,)
     volume_ml, burden_ml, diameter_mm, reach_mm : arrays, shape (members, times)
     least_burden_ml : array, shape (members,)
-    mean_density, probability : arrays, shape (k, j, i)
-        At the last time on the anatomy's grid; the second is the share of members with u at or above the threshold.
+    stages : Stages
+    sums : mapping of Stage to array, shape (2, k, j, i)
+        Over the members on each stage: the density at the last time, and whether it is at or above the threshold.
     """
 
     treatment: Treatment
@@ -68,8 +69,24 @@ class Ensemble:
     diameter_mm: np.ndarray
     reach_mm: np.ndarray
     least_burden_ml: np.ndarray
-    mean_density: np.ndarray
-    probability: np.ndarray
+    stages: Stages
+    sums: Mapping[Stage, np.ndarray]
+
+    @property
+    def mean_density(self) -> np.ndarray:
+        """At the last time on the anatomy's grid, shape (k, j, i)."""
+        return self._mean(0)
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Share of the members at or above the threshold at the last time on the anatomy's grid, shape (k, j, i)."""
+        return self._mean(1)
+
+    def _mean(self, which: int) -> np.ndarray:
+        whole = np.zeros(self.stages.grid.shape, np.float32)
+        for stage, total in self.sums.items():
+            whole += self.stages.on_anatomy(total[which] / len(self.volume_ml), stage)
+        return whole
 
     @property
     def days_to_regrow(self) -> np.ndarray:
@@ -127,11 +144,8 @@ def run_ensemble(
             sums[t][run.stage] = sums[t].get(run.stage, 0) + both
     answers = []
     for t, treatment in enumerate(treatments):
-        both = np.zeros((2, *stages.grid.shape), np.float32)
-        for stage, total in sums[t].items():
-            both += [stages.on_anatomy(part, stage) for part in total / len(members)]
         volume, burden, diameter, reach = curves[:, t]
-        answers.append(Ensemble(treatment, times_days, volume, burden, diameter, reach, least[t], both[0], both[1]))
+        answers.append(Ensemble(treatment, times_days, volume, burden, diameter, reach, least[t], stages, sums[t]))
     return answers
 
 
