@@ -13,8 +13,8 @@ from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
 from TwinSegmentLib.step import Outputs as Segmented
 from TwinSegmentLib.step import SegmentStep
-from TwinSimulateLib.radiotherapy import Schedule
 from TwinSimulateLib.step import Forecast, SimulationStep
+from TwinSimulateLib.treatment_text import parse_scenarios
 from TwinSimulateLib.twin_images import check_images
 
 from .case_file import CaseFile
@@ -30,7 +30,8 @@ Steps = tuple[FusionStep, SegmentStep, SimulationStep | None]
 LIMITS = (
     "Research use only: not a medical device, not for decisions on a patient.",
     "Only viable cells are modelled: dead ones vanish at once, so on images a treated tumour shrinks slower than here.",
-    "The whole tissue is given the prescribed dose; organs at risk, mass effect and chemotherapy are not modelled.",
+    "The whole tissue is given the prescribed dose, and a drug's strength is a choice.",
+    "Organs at risk and mass effect are not modelled.",
 )
 UNCALIBRATED = (
     "There is no follow-up of this patient: the bands show what is believed of such tumours, not of this one."
@@ -119,7 +120,7 @@ def case_steps(loaded: LoadedCase) -> Steps:
         segments={"tumour": case.target.name},
         model=asked.model,
         horizon_days=asked.horizon_days,
-        scenarios=[Schedule.parse(text) for text in asked.scenarios],
+        scenarios=parse_scenarios(asked.scenarios),
         observations=loaded.observations,
         members=asked.members,
         seed=asked.seed,
@@ -178,7 +179,7 @@ def _write(
         verdicts=[(r.frame, r.verdict.grade, "; ".join(r.verdict.reasons)) for r in answer.fused.registrations],
         comparison=comparison,
         posterior=answer.forecast.posterior if answer.forecast else None,
-        schedules=steps[2].scenarios if steps[2] else (),
+        treatments=steps[2].scenarios if steps[2] else (),
         truth=[(row.title, row.unit, row.truth, row.found) for row in truth],
         limits=LIMITS if loaded.observations else (*LIMITS, UNCALIBRATED),
         warnings=whole.warnings,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from TwinCore import Image, Job, Quantity, Segmentation
 from TwinCore.transform import Transform
 from TwinSimulateLib.model import Comparison, Estimate, Posterior
-from TwinSimulateLib.radiotherapy import Schedule
+from TwinSimulateLib.treatment import Treatment
 
 from .charts import is_logarithmic, prediction_chart
 from .pages import template
@@ -61,7 +61,7 @@ class ReportContent:
         Sentences.
     provenance : sequence of mappings
         Records of the runs.
-    schedules : sequence of Schedule
+    treatments : sequence of Treatment
         Of the scenarios, to mark the days of treatment in the chart.
     """
 
@@ -80,7 +80,7 @@ class ReportContent:
     limits: Sequence[str] = ()
     warnings: Sequence[str] = ()
     provenance: Sequence[Mapping[str, Any]] = ()
-    schedules: Sequence[Schedule] = ()
+    treatments: Sequence[Treatment] = ()
 
 
 def write_report(content: ReportContent, path: Path, job: Job) -> None:
@@ -204,7 +204,7 @@ def _chart(content: ReportContent) -> dict[str, Any] | None:
     volumes, burdens = (
         {n: p.curves[c] for n, p in content.comparison.predictions.items()} for c in ("volume", "burden")
     )
-    days = {schedule.name: schedule.days for schedule in content.schedules}
+    days = {treatment.name: treatment.days for treatment in content.treatments}
     return {
         "svg": Markup(prediction_chart(volumes, days, "viable tumour volume")),
         "burden": Markup(prediction_chart(burdens, days, "viable cells, packed", logarithmic=True)),
@@ -227,6 +227,10 @@ def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
         if float(columns["days_to_regrow"][n]) == 0:
             row["days_to_regrow"] = "–"  # it never shrank
         row["benefit"] = percent(float(columns["probability_of_benefit"][n])) if n else ""
+        row["fewer"] = percent(float(columns["probability_of_fewer_cells"][n])) if n else ""
+        row["days_gained_90"] = interval(
+            float(columns["days_gained_low_90"][n]), float(columns["days_gained_high_90"][n])
+        )
         rows.append(row)
     return rows
 

@@ -8,6 +8,7 @@ BECQUEREL_PER_ML = "Bq/mL"
 MILLILITRE = "mL"
 MILLIMETRE = "mm"
 GRAY = "Gy"
+MILLIMETRE_OF_MERCURY = "mm[Hg]"
 DAY = "d"
 PER_DAY = "/d"
 DIFFUSIVITY = "mm2/d"
@@ -18,6 +19,7 @@ WORDS = {
     SUV_BODY_WEIGHT: "SUVbw (g/mL)",
     SUV_LEAN_BODY: "SUVlbm (g/mL)",
     SUV_BODY_SURFACE: "SUVbsa (cm²/mL)",
+    MILLIMETRE_OF_MERCURY: "mmHg",
     DIFFUSIVITY: "mm²/day",
     PER_DAY: "per day",
     DAY: "days",

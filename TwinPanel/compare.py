@@ -21,8 +21,8 @@ FLICKER_MS = 500
 class Compare:
     """The part of a panel that compares images, on the widgets of its .ui file.
 
-    These are the group `compareButton`, and in it `overBox`, `blendSlider`, `squaresBox`, `squaresSpinBox`, `flickerBox`
-    and `compareLabel`.
+    These are the group `compareButton`, and in it `overBox`, `blendSlider`, `squaresBox`, `squaresSpinBox`,
+    `flickerBox` and `compareLabel`.
     """
 
     def __init__(self, ui):

@@ -153,7 +153,7 @@ class ParameterForm:
 
 
 def reach(parameter: Parameter) -> tuple[float, float]:
-    """From where to where a slider goes: twice as far, in ratio, as the 90 % interval of what is believed, and never beyond the bounds."""
+    """From where to where a slider goes: twice as far, in ratio, as what is believed to 90 %, within the bounds."""
     if parameter.prior is None:
         return parameter.low, parameter.high
     wide = max(parameter.prior.factor_95, 1.01) ** 2

@@ -61,8 +61,9 @@ class RowTable:
         self.show([])
 
     def show(self, rows: Sequence[Sequence[float]]) -> None:
-        """Show these rows; what is not a possible row is left out."""
-        rows = [row for row in rows if self._possible(row)]
+        """Show these rows, short ones with the other columns' defaults; what is not a possible row is left out."""
+        usual = [p.default for p in self._columns]
+        rows = [[*row, *usual[len(row) :]] for row in rows if self._possible(row)]
         if self.table.rowCount != len(rows) or rows != self.rows():
             self.table.setRowCount(0)
             self.table.setRowCount(len(rows))
@@ -83,7 +84,7 @@ class RowTable:
     def _possible(self, row: object) -> bool:
         return (
             isinstance(row, (list, tuple))
-            and len(row) == len(self._columns)
+            and 0 < len(row) <= len(self._columns)
             and all(isinstance(v, (int, float)) and p.low <= v <= p.high for p, v in zip(self._columns, row))
         )
 

@@ -20,7 +20,6 @@ from .job_bar import JobBar
 from .tab_order import focusable, in_reading_order
 from .twin_selector import TwinSelector
 
-
 APPLY_KEY, CANCEL_KEY, REVERT_KEY = "Ctrl+Return", "Esc", "Ctrl+Shift+Z"
 """While the keyboard is in the panel."""
 

@@ -125,7 +125,8 @@ class TwinSegmentWidget(TwinPanel.TwinWidget):
         if chosen.outlines is not None and chosen.outlinesImage is None:
             return _("Choose the image that the outlines were drawn on.")
         if not self._wants_tumour():
-            return "" if any([offer, chosen.body, chosen.brain]) else _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
+            words = _("Choose a model, outlines that hold the tumour, or a PET rule to find it.")
+            return "" if any([offer, chosen.body, chosen.brain]) else words
         if not chosen.target.strip():
             return _("Name the segment that is the tumour.")
         if chosen.outlines is None and chosen.searchBox is None:

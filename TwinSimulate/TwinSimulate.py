@@ -25,7 +25,7 @@ from TwinPanel.phantom import phantom_images
 from TwinSimulateLib import registry
 from TwinSimulateLib.asked import OBSERVATION, SCENARIO, run_parameters, scenarios_of, step_for
 from TwinSimulateLib.expected import Work, expected
-from TwinSimulateLib.radiotherapy import Schedule
+from TwinSimulateLib.treatment_text import parse
 
 
 class TwinSimulate(ScriptedLoadableModule):
@@ -110,7 +110,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
             return self.question.lacking(twin)
         try:
             treatments = [treatment.name for treatment in self._treatments()]
-            Schedule.parse(self.parameters.received.strip())
+            parse(self.parameters.received.strip())
         except InvalidInput as error:
             return str(error)
         if len(set(treatments)) < len(treatments):

@@ -15,7 +15,7 @@ from TwinApp.wording import interval, label, number, plain, quantity, volume_int
 from TwinCore import Grid, Image, Job, LinearTransform, MissingInput, Quantity, Segmentation
 from TwinSimulateLib.model import Comparison, Curve, Estimate, Posterior
 from TwinSimulateLib.radiotherapy import SCENARIOS
-from TwinSimulateLib.tumour_answers import prediction, scenario_table
+from TwinSimulateLib.tumour_answers import prediction, scenario_table, untreated
 from TwinSimulateLib.tumour_presets import PRESETS
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror='alert(1)'>$\\frac{{7*7}}{% raw %}\u202e\x00&\ud800"
@@ -30,7 +30,7 @@ def block(low, high):
 
 
 def comparison(growth=0.01):
-    members = [{"alpha": 0.2, "alpha_beta": 4.0}] * 20
+    members = [{"alpha": 0.2, "alpha_beta": 4.0, "clonogen_density": 1e7}] * 20
     rates = growth * np.linspace(0.8, 1.25, 20)[:, None]
     ensembles = []
     for schedule in SCENARIOS:
@@ -39,16 +39,19 @@ def comparison(growth=0.01):
         regrown = np.full(20, 0.0 if not schedule.fractions else np.inf)
         ensembles.append(
             SimpleNamespace(
-                schedule=schedule,
+                treatment=schedule,
                 times_days=TIMES,
                 volume_ml=volume,
                 burden_ml=volume,
+                diameter_mm=10.0 * np.cbrt(volume),
+                reach_mm=np.cbrt(volume),
+                least_burden_ml=volume.min(axis=1),
                 probability=block((9, 9, 9), (18, 18, 18)).astype(np.float32),
                 mean_density=np.zeros(GRID.shape, np.float32),
                 days_to_regrow=regrown,
             )
         )
-    predictions = {e.schedule.name: prediction(e, members, GRID, error=0.01) for e in ensembles}
+    predictions = {e.treatment.name: prediction(e, members, GRID, 0.01, untreated(ensembles)) for e in ensembles}
     return Comparison(scenario_table(ensembles, members), predictions)
 
 
@@ -76,7 +79,7 @@ def content():
         limits=["One limit."],
         warnings=["One warning."],
         provenance=[{"run": "r1", "module": "TwinFusion", "software": {"numpy": "2.4"}, "seeds": {"seed": 7}}],
-        schedules=SCENARIOS,
+        treatments=SCENARIOS,
     )
 
 

@@ -123,7 +123,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.nodes[role] = node
 
 
-for _name in ("segmentationNodeSelector", "sourceVolumeNodeSelector", "switchToSegmentationsButton", "unorderedEffects"):
+PARTS = ("segmentationNodeSelector", "sourceVolumeNodeSelector", "switchToSegmentationsButton", "unorderedEffects")
+for _name in PARTS:
     setattr(
         qMRMLSegmentEditorWidget,
         f"{_name}Visible",

@@ -47,7 +47,9 @@ def test_rows_are_added_duplicated_and_removed(desktop):
 
     changes = []
     table = RowTable([SPREAD, COUNT], lambda: changes.append(table.rows()), "A row each run.")
-    table.show([[0.1, 3], [99.0, 3], "hostile", [0.2, 4]])
+    table.show([[0.1]])
+    assert table.rows() == [[0.1, 48.0]]
+    table.show([[0.1, 3], [99.0, 3], "hostile", [], [0.2, 4]])
     assert table.rows() == [[0.1, 3.0], [0.2, 4.0]]
     assert not table.removeButton.enabled
     table.addButton.click()

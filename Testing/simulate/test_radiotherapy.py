@@ -9,7 +9,9 @@ from TwinSimulateLib.radiotherapy import SCENARIOS, Schedule, survival
 
 
 def test_survival_of_a_whole_course():
-    assert math.log(Schedule.of(30, 2.0).survival(0.3, 10.0)) == pytest.approx(-21.6, rel=1e-12)
+    assert math.log(Schedule.of(30, 2.0).survival({"alpha": 0.3, "alpha_beta": 10.0})) == pytest.approx(
+        -21.6, rel=1e-12
+    )
     assert survival(0.0, 0.3, 10.0) == 1.0
 
 
@@ -28,7 +30,8 @@ def test_biologically_effective_dose():
 
 def test_fractions_are_given_on_weekdays():
     assert Schedule.of(25, 2.0).days[-1] == 32
-    assert Schedule.of(6, 2.0, start_day=7).days == (7, 8, 9, 10, 11, 14)
+    later = Schedule.of(6, 2.0, start_day=7)
+    assert (later.days, later.name) == ((7, 8, 9, 10, 11, 14), "6 x 2 Gy from day 7")
     assert [s.name for s in SCENARIOS] == ["none", "25 x 2 Gy", "5 x 6 Gy"]
 
 

@@ -15,7 +15,7 @@ from TwinCore.units import NO_UNIT
 
 from .model import Anatomy
 from .numerics.travelling_wave import front_length_mm, front_speed_mm_per_day
-from .radiotherapy import Schedule
+from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .tumour_run import checked_times, run_member
 from .tumour_stage import Stages
@@ -70,7 +70,7 @@ class Preview:
         self._model, self._anatomy, self._spacing = TumourGrowth(preset), anatomy, spacing_mm
         self._stages: dict[tuple, Stages] = {}
 
-    def at(self, values: Mapping[str, float], day: float, schedule: Schedule, job: Job | None = None) -> Glimpse:
+    def at(self, values: Mapping[str, float], day: float, treatment: Treatment, job: Job | None = None) -> Glimpse:
         """The answer on the coarse grid: quick, and without a word on whether the grid resolves the front.
 
         Parameters
@@ -79,7 +79,7 @@ class Preview:
             Parameters at other values than the preset's.
         day : float
             From the reference scan.
-        schedule : Schedule
+        treatment : Treatment
         job : Job, optional
 
         Raises
@@ -90,11 +90,11 @@ class Preview:
         member, times = complete(self._model.parameters, values), checked_times([day])
         stages, threshold = self._ready(member, day), member["detection_threshold"]
         with _one_thread():
-            run = run_member(stages, self._spacing, member, schedule, times, (threshold,), job or Job())
+            run = run_member(stages, self._spacing, member, treatment, times, (threshold,), job or Job())
         density = Image(run.densities[-1], run.stage.grid, unit=NO_UNIT, time=day, name="density, preview")
         return Glimpse(density, float(run.volume_ml[-1, 0]), self._spacing)
 
-    def exactly(self, values: Mapping[str, float], day: float, schedule: Schedule, job: Job | None = None) -> Glimpse:
+    def exactly(self, values: Mapping[str, float], day: float, treatment: Treatment, job: Job | None = None) -> Glimpse:
         """The answer of the model itself, on the grid that its front needs.
 
         Raises
@@ -106,7 +106,7 @@ class Preview:
         member = complete(model.parameters, values)
         stages = Stages(self._anatomy, model.relative_diffusivity(member))
         (spacing,) = stages.plan([member], day, job)
-        run = run_member(stages, spacing, member, schedule, times, (member["detection_threshold"],), job)
+        run = run_member(stages, spacing, member, treatment, times, (member["detection_threshold"],), job)
         density = Image(run.densities[-1], run.stage.grid, unit=NO_UNIT, time=day, name="density, one run")
         return Glimpse(density, float(run.volume_ml[-1, 0]), float(run.stage.grid.spacing.max()))
 
@@ -129,7 +129,7 @@ class Preview:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Kernels on one thread: so small a grid is soon done, where threads would wait for each other on a busy machine."""
+    """Kernels on one thread: so small a grid is soon done, and on a busy machine threads would wait for each other."""
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, Job, LogNormal, MissingInput, Parameter, Quantity, Table
+from TwinCore import Image, InvalidInput, Job, MissingInput, Parameter, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import GRAY, NO_UNIT
 
@@ -18,23 +18,12 @@ from .inference.ensemble import band
 from .model import Anatomy, Comparison, Estimate, Model, Observation, Posterior, Requirement, Result
 from .plan_what_ifs import rescaled
 from .radiotherapy import Schedule
-from .tumour_presets import find_preset, titles
+from .tumour_presets import CLONOGENS, find_preset, titles
 
 BENEFIT = 0.01
 """A scenario benefits a member if the probability of control without complications rises by more than this."""
 _WIDTH_GY = 0.05
 
-CLONOGENS = Parameter(
-    "clonogen_density",
-    "N/V",
-    "/mL",
-    1e7,
-    1e3,
-    1e10,
-    "Cells per mL of the tumour from which it could grow again.",
-    "Of the order that models of tumour control take (Webb and Nahum 1993, Phys Med Biol 38:653), chosen wide",
-    LogNormal(1e7, 10.0),
-)
 SPREAD = Parameter(
     "alpha_spread",
     "σ",
@@ -235,6 +224,8 @@ def _check(scenarios: Sequence[Schedule]) -> None:
             f"Schedules need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
         )
     for schedule in scenarios:
+        if not isinstance(schedule, Schedule):
+            raise InvalidInput(f"Treatment {schedule.name!r}: this model knows of radiotherapy alone.")
         if not schedule.fractions:
             raise InvalidInput(f"Schedule {schedule.name!r} has no fractions, so there is no dose to look at.")
 

@@ -15,7 +15,8 @@ from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
 from .predicted_outlines import Outlines, predicted_outlines
-from .radiotherapy import SCENARIOS, Schedule
+from .radiotherapy import SCENARIOS
+from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .twin_anatomy import anatomy_of
 from .twin_images import hashed
@@ -72,12 +73,12 @@ class SimulationStep:
         A name of `registry.MODELS`.
     horizon_days : int
         How far ahead to look, from the reference scan.
-    scenarios : sequence of Schedule
+    scenarios : sequence of Treatment
         The first is the one that the others are compared with.
     observations : sequence of Observation
         Volumes at follow-up; without any the prediction is the prior's.
-    received : Schedule, optional
-        Treatment that the patient received during the follow-up.
+    received : Treatment, optional
+        What the patient received during the follow-up.
     members, seed : int
         Size and seed of the ensemble.
     values : mapping of str to float
@@ -91,9 +92,9 @@ class SimulationStep:
     segments: Mapping[str, str] = field(default_factory=dict)
     model: str = "tumour_growth"
     horizon_days: int = 120
-    scenarios: Sequence[Schedule] = SCENARIOS
+    scenarios: Sequence[Treatment] = SCENARIOS
     observations: Sequence[Observation] = ()
-    received: Schedule = SCENARIOS[0]
+    received: Treatment = SCENARIOS[0]
     members: int = 48
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
@@ -106,9 +107,9 @@ class SimulationStep:
             "preset": self.preset,
             "segments": dict(self.segments),
             "horizon_days": self.horizon_days,
-            "scenarios": [asdict(s) for s in self.scenarios],
+            "scenarios": [s.as_dict() for s in self.scenarios],
             "observations": [asdict(o) for o in self.observations],
-            "received": asdict(self.received),
+            "received": self.received.as_dict(),
             "members": self.members,
             "seed": self.seed,
             "values": dict(self.values),

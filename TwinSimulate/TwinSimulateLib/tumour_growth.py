@@ -8,26 +8,20 @@ takes weeks to be cleared.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
-from TwinCore.units import DAY, MILLILITRE, NO_UNIT
+from TwinCore.units import MILLILITRE, MILLIMETRE, NO_UNIT
 
-from .calibration import Calibration, agreement, checked_prior, uncorrelated
-from .inference.ensemble import band, normal_draws
 from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
-from .numerics.travelling_wave import check_resolution
-from .radiotherapy import NO_TREATMENT, Schedule
-from .tumour_answers import prediction, scenario_table
+from .radiotherapy import NO_TREATMENT
+from .treatment import Treatment
+from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
+from .tumour_calibration import TumourCalibration
 from .tumour_presets import PRESETS, growth, titles
-from .tumour_run import Run, checked_times, observed_volumes, run_ensemble, run_member, volume_error
+from .tumour_run import Ensemble, Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
-
-HELD_OUT_MEMBERS = 24
 
 
 class TumourGrowth(Model):
@@ -75,7 +69,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> Result:
         """One run.
 
@@ -88,15 +82,16 @@ class TumourGrowth(Model):
         times_days : sequence of float
             Days from the reference scan, ascending; volumes on the day of a fraction are those before it.
         job : Job
-        schedule : Schedule
-            Radiotherapy, the whole tissue receiving the prescribed dose.
+        schedule : Treatment
+            Where the anatomy has no image "dose", the whole tissue receives what is prescribed.
 
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold) and "burden"
-            (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
-            (of the whole course).
+            Field "density" at the last time; curves "volume" (mL at or above the detection threshold), "burden"
+            (integral of the density, mL), "diameter" (the largest, mm) and "reach" (beyond the outline, mm); numbers
+            "volume", "minimum_volume", "diameter", "reach", "surviving_fraction" (of the whole treatment as prescribed)
+            and "tcp" (Poisson probability of control).
 
         Raises
         ------
@@ -112,15 +107,21 @@ class TumourGrowth(Model):
             time=float(times[-1]),
             name="density",
         )
-        curves = {
-            "volume": Curve(times, run.volume_ml[:, 0], MILLILITRE),
-            "burden": Curve(times, run.burden_ml, MILLILITRE),
+        shown = {
+            "volume": run.volume_ml[:, 0],
+            "burden": run.burden_ml,
+            "diameter": run.diameter_mm,
+            "reach": run.reach_mm,
         }
         numbers = {
             "volume": Quantity(float(run.volume_ml[-1, 0]), MILLILITRE),
-            "minimum_volume": Quantity(float(run.volume_ml.min()), MILLILITRE),
-            "surviving_fraction": Quantity(schedule.survival(member["alpha"], member["alpha_beta"]), NO_UNIT),
+            "minimum_volume": Quantity(float(run.volume_ml[:, 0].min()), MILLILITRE),
+            "diameter": Quantity(float(run.diameter_mm[-1]), MILLIMETRE),
+            "reach": Quantity(float(run.reach_mm[-1]), MILLIMETRE),
+            "surviving_fraction": Quantity(schedule.survival(member), NO_UNIT),
+            "tcp": Quantity(float(control_probability([run.least_burden_ml], [member])[0]), NO_UNIT),
         }
+        curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
         return Result({"density": field}, curves, numbers)
 
     def frames(
@@ -129,7 +130,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> list[Image]:
         """The density of one run at each time, on the anatomy's grid."""
         times = checked_times(times_days)
@@ -150,7 +151,7 @@ class TumourGrowth(Model):
         anatomy: Anatomy,
         observations: Sequence[Observation],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -163,8 +164,8 @@ class TumourGrowth(Model):
         observations : sequence of Observation
             Of "volume", in mL; one at day 0 with another threshold (FLAIR beside T1 with contrast) tells D/rho.
         job : Job
-        schedule : Schedule
-            Treatment that the patient received.
+        schedule : Treatment
+            That the patient received.
         seed : int
             For the ensemble that predicts the held-out visit.
         prior : Posterior, optional
@@ -176,22 +177,7 @@ class TumourGrowth(Model):
         Posterior
             With `held_out` where there are more than two visits, the reference scan being one, or any after a `prior`.
         """
-        observations = _checked(observations)
-        stages, belief = self._stages(anatomy), checked_prior(prior, self.parameters)
-        last = observations[-1].time_days
-        held_out = None
-        hold_out, fit = job.split(held_out_visit=1, all_visits=1)
-        visits = {0.0, *(o.time_days for o in observations)}
-        if len(visits) > (1 if prior else 2):
-            earlier = [o for o in observations if o.time_days < last]
-            with hold_out:
-                before = self._fit(stages, belief, earlier, schedule, hold_out) if earlier else prior or belief
-                held_out = self._held_out(
-                    stages, before, [o for o in observations if o.time_days == last], schedule, seed, hold_out
-                )
-        with fit:
-            fitted = self._fit(stages, belief, observations, schedule, fit)
-        return replace(fitted, held_out=held_out)
+        return self._calibration(anatomy, prior, schedule).posterior(observations, job, seed)
 
     def check_calibration(
         self,
@@ -199,7 +185,7 @@ class TumourGrowth(Model):
         observations: Sequence[Observation],
         posterior: Posterior,
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -208,10 +194,7 @@ class TumourGrowth(Model):
 
         It costs about eight times the calibration that gave `posterior`; what was given to that is given here.
         """
-        observations = _checked(observations)
-        belief = checked_prior(prior, self.parameters)
-        calibration, _ = self._calibration(self._stages(anatomy), belief, observations, schedule, job)
-        return agreement(posterior, calibration.smoothed(posterior, job, seed), job)
+        return self._calibration(anatomy, prior, schedule).check(observations, posterior, job, seed)
 
     def volume_error(
         self,
@@ -219,7 +202,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
     ) -> float:
         """How wrong a run's volume is for its grid's sake, as a share of the largest: from a second, coarser run.
 
@@ -236,47 +219,58 @@ class TumourGrowth(Model):
         posterior: Posterior,
         times_days: Sequence[float],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         members: int = 48,
         seed: int = 0,
     ) -> Result:
-        """An ensemble under one schedule: `compare` with a single scenario."""
+        """An ensemble under one treatment: `compare` with a single scenario."""
         return self.compare(anatomy, posterior, [schedule], times_days, job, members, seed).predictions[schedule.name]
 
     def compare(
         self,
         anatomy: Anatomy,
         posterior: Posterior,
-        scenarios: Sequence[Schedule],
+        scenarios: Sequence[Treatment],
         times_days: Sequence[float],
         job: Job,
         members: int = 48,
         seed: int = 0,
     ) -> Comparison:
-        """The same members under each schedule; differences are to the first.
+        """The same members under each treatment; differences are to the first.
 
         Returns
         -------
         Comparison
             Each prediction has the fields "probability" (share of members with u at or above the threshold at the last
-            time) and "density" (mean of the members), the curves "volume" and "burden", and the numbers "volume",
-            "minimum_volume", "days_to_regrow" (infinite where it has not regrown by the last time) and
-            "surviving_fraction", each with its intervals, and "discretisation_error": of the volume under the first
-            schedule at the most probable parameters, as `volume_error` has it.
+            time) and "density" (mean of the members), the curves and numbers of `simulate`, "days_to_regrow" (infinite
+            where it has not regrown by the last time) and, where a scenario is untreated, "days_gained", each with its
+            intervals, and "discretisation_error": of the volume under the first scenario at the most probable
+            parameters, as `volume_error` has it.
         """
-        names = [s.name for s in scenarios]
-        if not names or len(set(names)) != len(names):
-            raise InvalidInput(
-                f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
-            )
-        drawn = self._members(posterior, members, seed)
+        _check_names(scenarios)
         grids, runs = job.split(grids=1, members=members)
         with grids:
             error = self.volume_error(anatomy, posterior.map, times_days, grids, scenarios[0])
         with runs:
-            ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), runs)
-        predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid, error) for e in ensembles}
+            ensembles, drawn = self.ensembles(anatomy, posterior, scenarios, times_days, runs, members, seed)
+        control = untreated(ensembles)
+        predictions = {e.treatment.name: prediction(e, drawn, anatomy.grid, error, control) for e in ensembles}
         return Comparison(scenario_table(ensembles, drawn), predictions)
+
+    def ensembles(
+        self,
+        anatomy: Anatomy,
+        posterior: Posterior,
+        scenarios: Sequence[Treatment],
+        times_days: Sequence[float],
+        job: Job,
+        members: int = 48,
+        seed: int = 0,
+    ) -> tuple[list[Ensemble], list[dict[str, float]]]:
+        """What `compare` rests on: all runs, a member's the same in each scenario, and the members' parameters."""
+        _check_names(scenarios)
+        drawn = self._members(posterior, members, seed)
+        return run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), job), drawn
 
     def _members(self, posterior: Posterior, members: int, seed: int) -> list[dict[str, float]]:
         return [complete(self.parameters, sample) for sample in posterior.samples(members, seed)]
@@ -288,85 +282,17 @@ class TumourGrowth(Model):
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)
         (spacing,) = stages.plan([member], float(times[-1]), job)
-        return run_member(stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep), stages
+        return run_member(
+            stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep, not keep
+        ), stages
 
-    def _calibration(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
-    ) -> tuple[Calibration, float]:
-        """The problem, and the spacing of its runs; radiosensitivity is left alone where no fraction came in time."""
-        last = observations[-1].time_days
-        untreated = not any(day < last for day in schedule.days)
-        left = uncorrelated(prior, ("alpha", "alpha_beta")) if untreated else []
-        free = [n for n in range(len(prior.parameters)) if n not in left]
-        fixed = complete(self.parameters, {})
-        # A front one prior deviation thinner each way must fit the grid, which stays as it is during the fit.
-        offsets = {"diffusivity": -1.0, "proliferation_rate": 1.0}
-        away = np.sqrt(np.diag(prior.log_covariance)) * [offsets.get(p.name, 0.0) for p in prior.parameters]
-        (spacing,) = stages.plan([{**fixed, **replace(prior, log_mean=prior.log_mean + away).map}], last, job)
+    def _calibration(self, anatomy: Anatomy, prior: Posterior | None, schedule: Treatment) -> TumourCalibration:
+        return TumourCalibration(self.parameters, self._stages(anatomy), prior, schedule)
 
-        def forward(values):
-            return np.log(observed_volumes(stages, spacing, {**fixed, **values}, observations, schedule, job))
 
-        observed, log_sd = np.log([o.value for o in observations]), np.array([o.log_sd for o in observations])
-        return Calibration(prior, free, forward, observed, log_sd), spacing
-
-    def _fit(
-        self, stages: Stages, prior: Posterior, observations: Sequence[Observation], schedule: Schedule, job: Job
-    ) -> Posterior:
-        calibration, spacing = self._calibration(stages, prior, observations, schedule, job)
-        posterior, discrepancy = calibration.laplace(job)
-        residuals = discrepancy.residuals
-        columns = {
-            "time": [o.time_days for o in observations],
-            "threshold": [o.threshold or complete(self.parameters, {})["detection_threshold"] for o in observations],
-            "observed": np.exp(calibration.observed),
-            "fitted": np.exp(calibration.observed - residuals * calibration.log_sd),
-            "residual_in_sd": residuals,
-        }
-        units = {"time": DAY, "observed": MILLILITRE, "fitted": MILLILITRE}
-        check_resolution(
-            posterior.map["diffusivity"], posterior.map["proliferation_rate"], spacing, "the calibrated tumour", job
+def _check_names(scenarios: Sequence[Treatment]) -> None:
+    names = [s.name for s in scenarios]
+    if not names or len(set(names)) != len(names):
+        raise InvalidInput(
+            f"Scenarios need distinct names, and there must be one at least: {', '.join(names) or 'none'}."
         )
-        return replace(posterior, fit=Table("Fit", columns, {name: units.get(name, NO_UNIT) for name in columns}))
-
-    def _held_out(
-        self,
-        stages: Stages,
-        posterior: Posterior,
-        observations: Sequence[Observation],
-        schedule: Schedule,
-        seed: int,
-        job: Job,
-    ) -> Table:
-        """Observed values beside the 90 % interval of prediction and measurement together."""
-        drawn = self._members(posterior, HELD_OUT_MEMBERS, seed)
-        spacings = stages.plan(drawn, observations[-1].time_days, job)
-        logs = np.log(
-            [observed_volumes(stages, h, member, observations, schedule, job) for h, member in zip(spacings, drawn)]
-        )
-        widened = posterior.discrepancy.noise_factor if posterior.discrepancy else 1.0
-        log_sd = widened * np.array([o.log_sd for o in observations])
-        noise = normal_draws(HELD_OUT_MEMBERS, len(observations), seed + 1) * log_sd
-        low, high = np.exp(band(logs + noise, 90.0))
-        columns = {
-            "time": [o.time_days for o in observations],
-            "observed": [o.value for o in observations],
-            "predicted": np.exp(np.median(logs, axis=0)),
-            "low_90": low,
-            "high_90": high,
-        }
-        return Table("Held-out visit", columns, {name: DAY if name == "time" else MILLILITRE for name in columns})
-
-
-def _checked(observations: Sequence[Observation]) -> list[Observation]:
-    """The observations in the order of time; `InvalidInput` names one that cannot be."""
-    if not observations:
-        raise InvalidInput("Calibration needs at least one observed volume.")
-    for o in observations:
-        usable = o.quantity == "volume" and o.value > 0 and o.log_sd > 0 and o.time_days >= 0
-        if not usable or not (o.threshold is None or 0 < o.threshold < 1):
-            raise InvalidInput(
-                f"Observation {o}: a volume above 0 mL with a log_sd above 0 is needed, at day 0 or later, "
-                "and a threshold between 0 and 1."
-            )
-    return sorted(observations, key=lambda o: o.time_days)

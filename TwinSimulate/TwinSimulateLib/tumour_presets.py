@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from TwinCore import InvalidInput, LogNormal, Parameter
 from TwinCore.units import DIFFUSIVITY, GRAY, NO_UNIT, PER_DAY
@@ -26,6 +26,19 @@ class Preset:
     title: str
     tissues: Mapping[str, str | None]
     parameters: tuple[Parameter, ...]
+
+
+CLONOGENS = Parameter(
+    "clonogen_density",
+    "N/V",
+    "/mL",
+    1e7,
+    1e3,
+    1e10,
+    "Cells per mL of the tumour from which it could grow again.",
+    "Of the order that models of tumour control take (Webb and Nahum 1993, Phys Med Biol 38:653), chosen wide",
+    LogNormal(1e7, 10.0),
+)
 
 
 def _declare(rate, diffusivity, alpha, alpha_beta, threshold, *others: Parameter) -> tuple[Parameter, ...]:
@@ -65,6 +78,7 @@ def _declare(rate, diffusivity, alpha, alpha_beta, threshold, *others: Parameter
             "Density, as a fraction of the carrying capacity, at which the outline was drawn.",
             threshold[1],
         ),
+        replace(CLONOGENS, prior=None),
         *others,
     )
 
@@ -139,6 +153,18 @@ PRESETS = {
                 100.0,
                 "How much more easily tumour cells move in white than in grey matter.",
                 "Low end of the 10 to 30 of the GliODIL synthetic tumours; older models use 5",
+            ),
+            Parameter(
+                "drug_efficacy",
+                "ε",
+                NO_UNIT,
+                0.05,
+                1e-3,
+                2.0,
+                "Logarithm of the cell kill by 75 mg/m² of temozolomide where delivery is that of the tumour's mean.",
+                "Chosen wide about the log kill of 0.054 a dose of TumorTwin's demonstration (arXiv 2505.00670: 0.5 "
+                "per day, decaying at 9.24 per day); no measured value was found",
+                LogNormal(0.05, 3.0),
             ),
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from .numerics.travelling_wave import (
     front_profile,
     front_speed_mm_per_day,
 )
+from .treatment_maps import TreatmentMaps
 
 LADDER_MM = tuple(0.5 * 2 ** (n / 2) for n in range(5))
 """Spacings to choose from, 0.5 to 2 mm: few, so that the members of an ensemble share their grids."""
@@ -47,6 +48,8 @@ class Stage:
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
+    on_domain : callable
+        From a part of the domain, shape (k, j, i), to the same equation on it alone.
     """
 
     grid: Grid
@@ -55,6 +58,7 @@ class Stage:
     relative_width: np.ndarray
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
+    on_domain: Callable[[np.ndarray], ReactionDiffusion]
 
     def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
@@ -81,6 +85,11 @@ class Stages:
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
         Spacing to use for every run, instead of the one chosen from the front's width.
+
+    Attributes
+    ----------
+    maps : TreatmentMaps
+        Where a treatment acts.
     """
 
     def __init__(self, anatomy: Anatomy, relative_diffusivity: Mapping[str, float], spacing_mm: float | None = None):
@@ -90,6 +99,7 @@ class Stages:
             raise InvalidInput("The segment 'tumour' is empty: there is nothing to grow.")
         if not self.grid.is_orthogonal:
             raise InvalidInput("The grid of the segmentation is sheared: tumour growth needs axes at right angles.")
+        self.maps = TreatmentMaps(anatomy)
         cover, weighted = np.zeros(self.grid.shape, np.float32), np.zeros(self.grid.shape, np.float32)
         for name, relative in relative_diffusivity.items():
             fraction = np.clip(np.asarray(anatomy.tissue(name), np.float32), 0.0, 1.0)
@@ -197,14 +207,12 @@ class Stages:
         if self._barrier is not None:
             closed = closed_faces(self._barrier[box], source, grid)
             distance = distance_round(distance, domain, closed, float(grid.spacing.min()))
-        return Stage(
-            grid,
-            ReactionDiffusion(domain, grid.spacing, relative, tensor=tensor, closed=closed),
-            distance,
-            np.sqrt(relative),
-            margin_mm,
-            tuple(faces),
-        )
+
+        def on_domain(part: np.ndarray) -> ReactionDiffusion:
+            return ReactionDiffusion(part, grid.spacing, relative, tensor=tensor, closed=closed)
+
+        equation = on_domain(domain)
+        return Stage(grid, equation, distance, np.sqrt(relative), margin_mm, tuple(faces), on_domain)
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Signed distance to the outline, half-way between the voxels on its sides, from low to high."""
