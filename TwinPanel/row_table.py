@@ -14,9 +14,13 @@ from .parameter_form import decimals_of
 from .twin_selector import fit_height
 from .wording import name_in_words
 
+MOST_COLUMNS, MOST_ROWS = 4, 6
+
 
 class RowTable:
     """Rows of numbers, each column declared as a `Parameter`, with buttons to add, duplicate and remove rows.
+
+    More columns than fit beside each other in a panel are laid on their side: a line each number, a column each row.
 
     Parameters
     ----------
@@ -33,11 +37,18 @@ class RowTable:
         column = qt.QVBoxLayout(self.widget)
         column.setContentsMargins(0, 0, 0, 0)
         self.table = qt.QTableWidget()
-        self.table.setColumnCount(len(columns))
-        self.table.setHorizontalHeaderLabels([_header(parameter) for parameter in columns])
+        self.turned = len(columns) > MOST_COLUMNS
+        labels = [_header(parameter) for parameter in columns]
+        if self.turned:
+            self.table.setRowCount(len(columns))
+            self.table.setVerticalHeaderLabels(labels)
+            self.table.setSelectionBehavior(qt.QAbstractItemView.SelectColumns)
+        else:
+            self.table.setColumnCount(len(columns))
+            self.table.setHorizontalHeaderLabels(labels)
+            self.table.verticalHeader().hide()
+            self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
-        self.table.verticalHeader().hide()
-        self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
         self.table.toolTip = meaning
         self.table.setTabKeyNavigation(False)  # Tab goes on to the next widget
@@ -64,22 +75,41 @@ class RowTable:
         """Show these rows, short ones with the other columns' defaults; what is not a possible row is left out."""
         usual = [p.default for p in self._columns]
         rows = [[*row, *usual[len(row) :]] for row in rows if self._possible(row)]
-        if self.table.rowCount != len(rows) or rows != self.rows():
-            self.table.setRowCount(0)
-            self.table.setRowCount(len(rows))
+        if self.count != len(rows) or rows != self.rows():
+            resize = self.table.setColumnCount if self.turned else self.table.setRowCount
+            resize(0)
+            resize(len(rows))
             for number, values in enumerate(rows):
                 for column, value in enumerate(values):
-                    self.table.setCellWidget(number, column, self._box(self._columns[column], value))
-        fit_height(self.table)
+                    self.table.setCellWidget(*self._at(number, column), self._box(self._columns[column], value))
+        fit_height(self.table, len(self._columns) if self.turned else MOST_ROWS)
         self._enable()
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.table.columnCount if self.turned else self.table.rowCount
+
+    @property
+    def current(self) -> int:
+        """The row that is chosen; -1 for none."""
+        return self.table.currentColumn() if self.turned else self.table.currentRow()
+
+    def box(self, row: int, column: int):
+        """The box of a number."""
+        return self.table.cellWidget(*self._at(row, column))
+
+    def choose(self, row: int) -> None:
+        """As if the user had chosen a row."""
+        (self.table.selectColumn if self.turned else self.table.selectRow)(row)
 
     def rows(self) -> list[list[float]]:
         """The numbers as they stand."""
-        table = self.table
-        return [
-            [float(table.cellWidget(row, column).value) for column in range(table.columnCount)]
-            for row in range(table.rowCount)
-        ]
+        columns = range(len(self._columns))
+        return [[float(self.box(row, column).value) for column in columns] for row in range(self.count)]
+
+    def _at(self, row: int, column: int) -> tuple[int, int]:
+        return (column, row) if self.turned else (row, column)
 
     def _possible(self, row: object) -> bool:
         return (
@@ -102,11 +132,11 @@ class RowTable:
         self._set([*self.rows(), [p.default for p in self._columns]])
 
     def _on_duplicate(self) -> None:
-        at, rows = self.table.currentRow(), self.rows()
+        at, rows = self.current, self.rows()
         self._set([*rows[: at + 1], rows[at], *rows[at + 1 :]])
 
     def _on_remove(self) -> None:
-        at = self.table.currentRow()
+        at = self.current
         self._set([row for number, row in enumerate(self.rows()) if number != at])
 
     def _set(self, rows: list[list[float]]) -> None:
@@ -114,7 +144,7 @@ class RowTable:
         self._changed()
 
     def _enable(self) -> None:
-        self.duplicateButton.enabled = self.removeButton.enabled = self.table.currentRow() >= 0
+        self.duplicateButton.enabled = self.removeButton.enabled = 0 <= self.current < self.count
 
 
 def _header(parameter: Parameter) -> str:

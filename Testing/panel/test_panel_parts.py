@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 import pytest
 
@@ -53,12 +54,32 @@ def test_rows_are_added_duplicated_and_removed(desktop):
     assert table.rows() == [[0.1, 3.0], [0.2, 4.0]]
     assert not table.removeButton.enabled
     table.addButton.click()
-    table.table.selectRow(0)
+    table.choose(0)
     table.duplicateButton.click()
     assert changes[-1] == [[0.1, 3.0], [0.1, 3.0], [0.2, 4.0], [0.05, 48.0]]
-    table.table.selectRow(2)
+    table.choose(2)
     table.removeButton.click()
     assert changes[-1] == [[0.1, 3.0], [0.1, 3.0], [0.05, 48.0]]
+
+
+def test_more_numbers_than_fit_are_laid_on_their_side(desktop):
+    from TwinPanel import RowTable
+
+    many = [replace(COUNT, name=f"number {n}") for n in range(6)]
+    changes = []
+    table = RowTable(many, lambda: changes.append(table.rows()), "A column each treatment.")
+    table.show([[3, 4], [5]])
+    assert (table.table.rowCount, table.table.columnCount) == (6, 2)
+    assert table.table.verticalHeaderItem(1).text() == "Number 1"
+    assert table.rows() == [[3, 4, 48, 48, 48, 48], [5, 48, 48, 48, 48, 48]]
+    table.box(1, 2).value = 7
+    assert changes[-1][1] == [5, 48, 7, 48, 48, 48]
+    table.choose(1)
+    table.duplicateButton.click()
+    assert table.count == 3
+    table.choose(0)
+    table.removeButton.click()
+    assert [row[0] for row in changes[-1]] == [5, 5]
 
 
 def test_what_a_run_takes_is_said_in_words(desktop):

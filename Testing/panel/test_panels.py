@@ -201,7 +201,7 @@ def test_choices_outlive_the_panel(open_panel, phantom, until):
     panel = open_panel("TwinSimulate")
     ready(panel, phantom, until, open_panel.scene)
     panel.scenarios.addButton.click()
-    panel.scenarios.table.cellWidget(2, 0).value = 30
+    panel.scenarios.box(2, 0).value = 30
     panel.run_form.boxes["members"].value = 12
     again = open_panel("TwinSimulate")
     assert [row[:3] for row in again.scenarios.rows()] == [[25, 2, 0], [5, 6, 0], [30, 2, 0]]

@@ -34,7 +34,7 @@ def test_missing_segments_and_equal_treatments_are_named(panel):
     )
     panel.scenarios.addButton.click()
     assert bar.reasonLabel.text == "Two of the treatments are the same: change or remove one."
-    panel.scenarios.table.cellWidget(2, 2).value = 14
+    panel.scenarios.box(2, 2).value = 14
     assert bar.applyButton.enabled
     panel.ui.receivedEdit.text = "25 times 2"
     assert "'25 times 2' is not understood" in bar.reasonLabel.text
@@ -98,8 +98,8 @@ def test_days_fields_and_curves_of_a_prediction(panel, until, open_panel, tmp_pa
 def test_follow_up_calibrates_alone_and_shows_the_fit(panel, until):
     assert not panel.ui.calibrateButton.enabled
     panel.observations.addButton.click()
-    panel.observations.table.cellWidget(0, 0).value = 10
-    panel.observations.table.cellWidget(0, 1).value = 20
+    panel.observations.box(0, 0).value = 10
+    panel.observations.box(0, 1).value = 20
     assert panel.ui.calibrateButton.enabled
     panel.ui.calibrateButton.click()
     until(lambda: not panel.job_bar.running)
