@@ -2,8 +2,8 @@
 
     python docs/make_panel_pictures.py [FOLDER] [NAME ...]
 
-Needs PySide6, slicer-core and Pillow. It shows the panels' own widgets in Qt's plain style, not Slicer's theme and
-views.
+Needs PySide6, slicer-core, Pillow and nilearn, whose wheel holds the head. It shows the panels' own widgets in Qt's
+plain style, not Slicer's theme and views; what lies over the images is drawn by Slicer's own compositor of slices.
 """
 
 import os
@@ -18,15 +18,20 @@ FOLDERS = (".", "TwinFusion", "TwinSegment", "TwinSimulate", "Testing/panel")
 sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
 import desktop_double  # noqa: E402  (found through the line above)
+import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from TwinCore import Segmentation  # noqa: E402
+from TwinCore import Grid, Segmentation  # noqa: E402
+from TwinCore import Image as Volume  # noqa: E402
 from TwinCore.scene import Twin, new_scene, segmentation_to_node  # noqa: E402
 
 WIDTH = 460
 COLOURS = 256
 """Enough for widgets and verdicts, and half the size."""
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
+SLICE = 300
+"""Pixels of a slice, each way."""
+THUMBNAIL = (260, 280)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -73,12 +78,63 @@ def patient(scene, until_fused: bool = False, until_segmented: bool = False) -> 
     return twin
 
 
+def head(scene) -> Twin:
+    """A twin of the average head, ICBM 2009a, as nilearn's wheel has it."""
+    from nilearn.datasets import load_mni152_template
+
+    template = load_mni152_template(resolution=2)
+    values = np.ascontiguousarray(template.get_fdata(dtype=np.float32).T)
+    image = Volume(values, Grid(values.shape, template.affine), "MR", "1", 0.0, "T1")
+    twin = Twin.create("Average head", scene)
+    twin.add_image(image, reference=True)
+    with twin.run("TwinFusion", {}) as made:
+        made.add_image(image, "fused", name="T1 fused")
+    return twin
+
+
+class Slice:
+    """An axial slice as Slicer's own compositor draws it: background, foreground and opacity, without outlines."""
+
+    def __init__(self, scene, below=None):
+        import slicer
+
+        self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLScene(scene)
+        self._logic.AddSliceNode("Red")
+        slicer.util.setSliceViewerLayers(background=below)
+
+    def draw(self, ras_mm: float) -> Image.Image:
+        from vtkmodules.util.numpy_support import vtk_to_numpy
+
+        self._logic.ResizeSliceNode(SLICE, SLICE)
+        self._logic.FitSliceToAll()
+        self._logic.SetSliceOffset(ras_mm)
+        self._logic.UpdatePipeline()
+        self._logic.GetBlend().Update()
+        drawn = self._logic.GetBlend().GetOutput()
+        colours = vtk_to_numpy(drawn.GetPointData().GetScalars()).reshape(*drawn.GetDimensions()[1::-1], -1)
+        return Image.fromarray(np.ascontiguousarray(colours[::-1, :, :3]))
+
+
+def beside(pictures: list[Image.Image], path: Path) -> None:
+    """Slices side by side in one file."""
+    whole = Image.new("RGB", (len(pictures) * (SLICE + 4) - 4, SLICE), "white")
+    for number, one in enumerate(pictures):
+        whole.paste(one, (number * (SLICE + 4), 0))
+    whole.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+
+
 def fusion(panel, scene, folder: Path) -> None:
     picture(panel, folder / "panel_fusion_empty.png")
     patient(scene)
     until(lambda: panel.selector.twin is not None)
     picture(panel, folder / "panel_fusion_ready.png")
+    view, slices = Slice(scene), []
     run(panel, folder / "panel_fusion_running.png")
+    slices.append(view.draw(66.0))
+    panel.ui.squaresBox.click()
+    slices.append(view.draw(66.0))
+    beside(slices, folder / "view_fusion_compare.png")
     picture(panel, folder / "panel_fusion_done.png")
 
 
@@ -88,6 +144,12 @@ def segment(panel, scene, folder: Path) -> None:
     patient(scene)
     until(lambda: panel.selector.twin is not None)
     picture(panel, folder / "panel_segment_lacking.png")
+    scene.Clear(False)
+    head(scene)
+    until(lambda: panel.selector.twin is not None)
+    choose(panel.chooser.modelBox, "brain-anatomy")
+    run(panel)
+    picture(panel, folder / "panel_segment_brain.png")
     scene.Clear(False)
     twin = patient(scene, until_fused=True)
     panel.parameters.outlines = segmentation_to_node(phantom.phantom_outlines(), scene, "Outlines")
@@ -103,15 +165,39 @@ def segment(panel, scene, folder: Path) -> None:
 
 
 def simulate(panel, scene, folder: Path) -> None:
-    patient(scene, True, True)
+    twin = patient(scene, True, True)
     until(lambda: panel.selector.twin is not None)
     panel.run_form.boxes["members"].value = 8
     panel.run_form.boxes["horizon"].value = 60
     picture(panel, folder / "panel_simulate_ready.png")
+    panel.ui.parametersButton.collapsed = False
+    view, slices, said = Slice(scene, twin.nodes("fused")[0]), [], panel.ui.liveLabel
+    panel.ui.liveBox.click()
+    for day in (0, 60):
+        panel.ui.daySlider.value = day
+        until(lambda day=day: said.text.startswith(f"Day {day},") and "one run" in said.text)
+        slices.append(view.draw(66.0))
+    beside(slices, folder / "view_simulate_live.png")
+    picture(panel, folder / "panel_simulate_live.png")
+    panel.ui.liveBox.click()
+    panel.ui.parametersButton.collapsed = True
     run(panel, folder / "panel_simulate_running.png")
     picture(panel, folder / "panel_simulate_done.png")
     choose(panel.ui.modelBox, "radiotherapy")
     picture(panel, folder / "panel_simulate_dose.png")
+
+
+def thumbnail(path: Path) -> None:
+    """The virtual patient as Sample Data shows it: the middle slice of its CT, with its PET in red."""
+    from TwinPanel import phantom
+
+    ct, pet, _ = phantom.phantom_images()
+    middle = ct.grid.shape[0] // 2 + 1
+    grey = np.clip((ct.array[middle] + 200) / 600, 0, 1)
+    warm = np.clip(pet.array[middle] / 9 - 0.2, 0, 1)
+    colours = np.stack([np.maximum(grey, warm), grey * (1 - warm), grey * (1 - warm)], -1)
+    image = Image.fromarray((255 * colours[::-1]).astype(np.uint8)).resize(THUMBNAIL, Image.Resampling.BICUBIC)
+    image.quantize(64).save(path, optimize=True)
 
 
 def run(panel, while_running: Path | None = None) -> None:
@@ -130,7 +216,8 @@ PANELS = {"TwinFusion": fusion, "TwinSegment": segment, "TwinSimulate": simulate
 
 def main(folder: Path, names: list[str]) -> None:
     with desktop_double.desktop(), tempfile.TemporaryDirectory() as models:
-        os.environ["DIGITALTWIN_MODELS"] = models  # no model is there
+        os.environ["DIGITALTWIN_MODELS"] = models  # none but those of the project is there
+        thumbnail(ROOT / "TwinFusion/Resources/Icons/VirtualPatient.png")
         for name in names or PANELS:
             scene = new_scene()
             panel = desktop_double.open_panel(desktop_double.load_module(name))
