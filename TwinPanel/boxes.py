@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import qt
 
-from .twin_selector import HEADER_HEIGHT, fit_height
+from .twin_selector import HEADER_HEIGHT, ROW_HEIGHT
 
-MOST_ROWS = 12
-"""Shown without scrolling."""
+MOST_ROWS, MOST_COLUMNS = 14, 4
+"""That are shown without scrolling."""
+SCROLL_BAR = 16
+"""Pixels."""
 
 
 def fill_box(box, entries: Mapping[str, str], chosen: str) -> None:
@@ -44,10 +46,9 @@ def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
             if column:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             table.setItem(row, column, item)
-    table.resizeColumnsToContents()
-    if header:
-        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-    fit_height(table, MOST_ROWS)
+    columns = table.horizontalHeader()
+    columns.setSectionResizeMode(qt.QHeaderView.ResizeToContents)  # nothing is cut off: a wide table scrolls
+    columns.setStretchLastSection(True)
     table.resizeRowsToContents()
-    tall = sum(table.rowHeight(row) for row in range(min(MOST_ROWS, table.rowCount)))
-    table.setFixedHeight(max(table.height, tall + HEADER_HEIGHT + 2))
+    tall = sum(table.rowHeight(row) for row in range(min(MOST_ROWS, len(rows))))
+    table.setFixedHeight(max(tall, ROW_HEIGHT) + HEADER_HEIGHT + (SCROLL_BAR if len(header) > MOST_COLUMNS else 0))

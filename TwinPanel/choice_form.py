@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from .boxes import chosen_of, fill_box
-from .wording import sentence
+from .wording import name_in_words, sentence
 
 
 class ChoiceForm:
@@ -63,5 +63,5 @@ class ChoiceForm:
         box = qt.QComboBox()
         box.toolTip = f"{sentence(meaning)}."
         box.connect("activated(int)", lambda _index: self._changed())
-        self._form.addRow(f"{sentence(name)}:", box)
+        self._form.addRow(f"{name_in_words(name)}:", box)
         return box

@@ -16,11 +16,13 @@ from TwinCore.step import Step
 from TwinCore.units import in_words
 
 from .verdict_light import VerdictLight
-from .wording import name_in_words, sentence
+from .wording import digits, name_in_words, sentence
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 100
+PATIENCE_MS = 500
+"""How long a cancelled run may still be at what cannot be interrupted before nobody waits for it."""
 STEPS = 1000
 
 
@@ -50,6 +52,7 @@ class JobBar:
         self._twin: Twin | None = None
         self._execution = None
         self._then: Callable[[Any], None] | None = None
+        self._cancelled_ms: int | None = None
         self._message = ""
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
@@ -144,6 +147,7 @@ class JobBar:
     def _on_apply_or_cancel(self, *_args) -> None:
         if self._execution is not None:
             self._execution.cancel()
+            self._cancelled_ms = 0
             self.applyButton.enabled = False
             self.applyButton.text = _("Cancelling...")
             return
@@ -157,7 +161,7 @@ class JobBar:
         except Exception as error:
             self.say(told(error))
             return
-        self._then = then
+        self._then, self._cancelled_ms = then, None
         self._message = ""
         self.progressBar.value = 0
         self.progressBar.format = _("Starting")
@@ -170,7 +174,10 @@ class JobBar:
 
     def _poll(self) -> None:
         execution = self._execution
-        if execution is None or not execution.poll():
+        if execution is None:
+            return
+        if not execution.poll():
+            self._lose_patience()
             return
         self._timer.stop()
         self._execution = None
@@ -181,6 +188,16 @@ class JobBar:
                 self._then(answer)
         except Exception as error:
             self.say(told(error))
+
+    def _lose_patience(self) -> None:
+        """End a cancelled run that goes on regardless: nothing of it arrives, for nobody polls it any more."""
+        if self._cancelled_ms is None:
+            return
+        self._cancelled_ms += POLL_MS
+        if self._cancelled_ms > PATIENCE_MS:
+            self.abandon()
+            self._ended()
+            self.say(told(JobCancelled()))
 
     def _on_revert(self, *_args) -> None:
         try:
@@ -229,7 +246,7 @@ def _in_words(name: str) -> str:
 
 def _number(value: float | str) -> str:
     """Three digits; a record has the name of a number that is not finite."""
-    return value if isinstance(value, str) else f"{value:.3g}"
+    return value if isinstance(value, str) else digits(value)
 
 
 def progress_text(progress: Progress) -> str:

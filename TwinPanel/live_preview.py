@@ -16,6 +16,7 @@ from .display import overlay
 from .field_display import show_field
 from .job_bar import told
 from .temporary import TemporaryVolume
+from .wording import digits
 
 POLL_MS = 15
 
@@ -140,12 +141,12 @@ class LivePreview:
         show_field(self._volume.show(answer.density))
         words = _("Day {day}, {treatment}: about {volume} mL, on a coarse grid of {spacing} mm.")
         if exact:
-            words = _("Day {day}, {treatment}: {volume} mL, one run on {spacing} mm. Apply gives the intervals.")
+            words = _("Day {day}, {treatment}: {volume} mL, one run on a grid of {spacing} mm. Apply gives the intervals.")
         self._say(
             words.format(
                 day=f"{day:g}",
                 treatment=treatment.name,
-                volume=f"{answer.volume_ml:.3g}",
+                volume=digits(answer.volume_ml),
                 spacing=f"{answer.spacing_mm:.2g}",
             )
         )

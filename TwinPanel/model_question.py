@@ -87,7 +87,8 @@ class ModelQuestion:
             words = _("The twin lacks these segments: {names}. It has: {there}. Choose which are meant.")
             return words.format(names=absent, there=", ".join(segment_names(twin)))
         for requirement in self._open(self.images, "image").values():
-            return _("Choose the {name}: {meaning}.").format(name=requirement.name, meaning=requirement.meaning)
+            name = requirement.name.replace("_", " ")
+            return _("Choose the {name}: {meaning}.").format(name=name, meaning=requirement.meaning)
         return ""
 
     def answers(self) -> dict:

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from TwinCore import Parameter
 from TwinCore.parameter import Choice
-from TwinCore.units import in_words
+from TwinCore.units import NO_UNIT, in_words
 
 from .wording import name_in_words
 
@@ -176,8 +176,8 @@ def notch_of(parameter: Parameter, value: float) -> int:
 
 
 def decimals_of(parameter: Parameter) -> int:
-    """Decimals that show the lower bound and the default as they are; whole numbers up to 100 and more need none."""
+    """Decimals that show the lower bound and the default as they are; counts, and large whole numbers, need none."""
     numbers = [n for n in (parameter.low, parameter.high, parameter.default) if n]
-    if all(float(n).is_integer() for n in numbers) and parameter.high >= 100:
+    if all(float(n).is_integer() for n in numbers) and (parameter.high >= 100 or parameter.unit == NO_UNIT):
         return 0
     return next((n for n in range(1, 8) if all(round(x, n) == x for x in (parameter.low, parameter.default))), 8)

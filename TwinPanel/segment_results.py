@@ -15,6 +15,7 @@ from TwinCore.scene import Twin, node_to_table
 from .boxes import chosen_of, fill_box, fill_table
 from .field_display import show_field
 from .nodes import made_by
+from .wording import digits
 
 LOW, HIGH = "volume, low", "volume, high"
 
@@ -96,9 +97,9 @@ def rows_of(table) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row, name in enumerate(columns["segment"]):
         low, high = (float(columns[c][row]) if c in columns else math.nan for c in (LOW, HIGH))
-        interval = "" if math.isnan(low + high) else _("{low} to {high}").format(low=f"{low:.3g}", high=f"{high:.3g}")
+        interval = "" if math.isnan(low + high) else _("{low} to {high}").format(low=digits(low), high=digits(high))
         surface = float(columns["surface"][row])
-        rows.append([name, f"{columns['volume'][row]:.4g}", interval, "" if math.isnan(surface) else f"{surface:.4g}"])
+        rows.append([name, digits(float(columns["volume"][row])), interval, "" if math.isnan(surface) else digits(surface)])
     if not any(row[2] for row in rows):
         return [*header[:2], header[3]], [[*row[:2], row[3]] for row in rows]
     return header, rows

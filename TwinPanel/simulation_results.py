@@ -16,7 +16,7 @@ from .display import show_chart
 from .field_display import show_field
 from .nodes import made_by
 from .time_slider import TimeSlider
-from .wording import name_in_words
+from .wording import digits, name_in_words
 
 LOW, HIGH = "_low_90", "_high_90"
 
@@ -87,4 +87,4 @@ def _labelled(name: str, table: Table) -> str:
 
 
 def _number(value: float) -> str:
-    return _("never") if math.isinf(float(value)) else f"{float(value):.3g}"
+    return _("never") if math.isinf(float(value)) else digits(float(value))

@@ -65,7 +65,10 @@ def _attribute(name: str) -> property:
 
 
 def _getattribute(widget, name: str):
-    return partial(_connect, widget) if name == "connect" else object.__getattribute__(widget, name)
+    if name == "connect":
+        return partial(_connect, widget)
+    value = object.__getattribute__(widget, name)
+    return QtCore.QObject.property(widget, name) if isinstance(value, QtCore.Property) else value
 
 
 def _connect(sender, signature: str, slot) -> None:
@@ -77,7 +80,9 @@ def _connect(sender, signature: str, slot) -> None:
 
 def _strict_setattr(widget, name: str, value) -> None:
     known = inspect.getattr_static(type(widget), name, _strict_setattr)
-    if hasattr(known, "__set__"):
+    if isinstance(known, QtCore.Property):
+        widget.setProperty(name, value)
+    elif hasattr(known, "__set__"):
         known.__set__(widget, value)
     elif known is not _strict_setattr or name.startswith("__") or isinstance(value, QtCore.QObject):
         vars(widget)[name] = value  # PySide itself sets the children of a panel and names of its own

@@ -95,6 +95,28 @@ def test_closing_the_scene_ends_a_run_and_nothing_of_it_arrives(open_panel, phan
     assert "Make a twin first" in panel.job_bar.reasonLabel.text
 
 
+def test_cancel_does_not_wait_for_what_cannot_be_interrupted(open_panel, phantom, until):
+    panel = open_panel("TwinFusion")
+    twin = ready(panel, phantom, until, open_panel.scene)
+    step, bar, before = Holding("TwinFusion"), panel.job_bar, snapshot(open_panel.scene)
+    step.compute = lambda _inputs, _job: (step.computing.set(), step.go_on.wait())
+    panel.logic.step = lambda *_, **__: step
+    bar.applyButton.click()
+    until(step.computing.is_set)
+    bar.applyButton.click()
+    until(lambda: not bar.running)
+    assert bar.summaryLabel.text == "Cancelled. The scene is as it was before."
+    following = Holding("TwinFusion")
+    panel.logic.step = lambda *_, **__: following
+    bar.applyButton.click()
+    step.go_on.set()  # only now may another enter the kernels
+    until(following.computing.is_set)
+    assert snapshot(open_panel.scene) == before
+    following.go_on.set()
+    until(lambda: not bar.running)
+    assert len(twin.nodes("report")) == 1
+
+
 @pytest.mark.parametrize("when", ["read", "compute", "write"])
 def test_an_unforeseen_error_is_told_in_words_and_logged(open_panel, phantom, until, caplog, capsys, when):
     panel = open_panel("TwinFusion")

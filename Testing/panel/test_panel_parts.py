@@ -208,6 +208,17 @@ def test_the_double_rejects_what_pythonqt_rejects(desktop):
         button.text()
 
 
+def test_the_double_s_own_widgets_have_their_properties(desktop):
+    import ctk
+
+    group = ctk.ctkCollapsibleButton()
+    assert not group.collapsed
+    group.collapsed = True
+    assert group.collapsed
+    with pytest.raises(AttributeError):
+        group.folded = True
+
+
 def test_a_summary_has_units_intervals_and_warnings(desktop):
     from TwinPanel.job_bar import summary
 
