@@ -141,7 +141,9 @@ class LivePreview:
         show_field(self._volume.show(answer.density))
         words = _("Day {day}, {treatment}: about {volume} mL, on a coarse grid of {spacing} mm.")
         if exact:
-            words = _("Day {day}, {treatment}: {volume} mL, one run on a grid of {spacing} mm. Apply gives the intervals.")
+            words = _(
+                "Day {day}, {treatment}: {volume} mL, one run on a grid of {spacing} mm. Apply gives the intervals."
+            )
         self._say(
             words.format(
                 day=f"{day:g}",

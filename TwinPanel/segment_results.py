@@ -99,7 +99,9 @@ def rows_of(table) -> tuple[list[str], list[list[str]]]:
         low, high = (float(columns[c][row]) if c in columns else math.nan for c in (LOW, HIGH))
         interval = "" if math.isnan(low + high) else _("{low} to {high}").format(low=digits(low), high=digits(high))
         surface = float(columns["surface"][row])
-        rows.append([name, digits(float(columns["volume"][row])), interval, "" if math.isnan(surface) else digits(surface)])
+        rows.append(
+            [name, digits(float(columns["volume"][row])), interval, "" if math.isnan(surface) else digits(surface)]
+        )
     if not any(row[2] for row in rows):
         return [*header[:2], header[3]], [[*row[:2], row[3]] for row in rows]
     return header, rows

@@ -11,7 +11,7 @@ from TwinSimulateLib import registry
 from TwinSimulateLib.asked import schedule_of, step_for
 from TwinSimulateLib.calibration_step import CalibrationStep
 from TwinSimulateLib.dose_step import DoseStep
-from TwinSimulateLib.expected import expected
+from TwinSimulateLib.expected import Work, expected
 from TwinSimulateLib.radiotherapy import Schedule
 
 GRID = Grid.isotropic((20, 22, 24), 2.0)
@@ -117,9 +117,13 @@ def test_a_parameter_at_another_value_is_believed_to_lie_about_it():
         registry.find("tumour_growth", "glioma", {"diffusivity": 99.0})
 
 
-def test_time_is_told_from_an_earlier_run():
-    parameters = {"model": "tumour_growth", "members": 10, "scenarios": [1, 2], "horizon_days": 50}
-    records = [{"seconds": 3.0, "parameters": {}}, {"seconds": 8.0, "parameters": parameters}]
-    assert expected(records, 1000, "tumour_growth", 20, 3, 100).seconds == pytest.approx(48.0)
-    assert expected(records, 1000, "radiotherapy", 20, 3).seconds is None
-    assert expected([], 1000, "tumour_growth", 20, 3).memory_bytes == 64_000
+def test_time_grows_with_the_work():
+    values = {"diffusivity": 0.05, "proliferation_rate": 0.02}
+    one = expected(Work(10, 2, 60.0, values), 1_000_000, 1e6, 15.0)
+    assert one.seconds == pytest.approx(10 * 2 * 0.45, rel=0.5)  # measured: 0.4 to 0.6 s a run
+    assert expected(Work(20, 3, 60.0, values), 1_000_000, 1e6, 15.0).seconds == pytest.approx(3 * one.seconds)
+    assert expected(Work(10, 2, 180.0, values), 1_000_000, 1e6, 15.0).seconds > one.seconds
+    assert expected(Work(10, 2, 60.0, values), 1_000_000, 1e6, 200.0).seconds > one.seconds
+    assert expected(Work(10, 2, 60.0, values), 1_000_000, 20.0, 15.0).seconds < one.seconds  # the grid is all there is
+    assert expected(Work(10, 2, 0.0, {}), 1000, 1e6).seconds == pytest.approx(0.5)
+    assert one.memory_bytes == 64_000_000

@@ -24,6 +24,8 @@ SPACING_MM = 3.0
 """Of the coarse grid: its volumes are within a few per cent of the exact ones, docs/models/tumour_growth.md."""
 MARGINS_MM = tuple(20.0 * 1.5**n for n in range(10))
 """Round the tumour: few, so that most answers find their box made already."""
+COARSE_VOXELS = 3
+"""By which a front runs ahead, or is smeared, on a grid that does not resolve it."""
 KEPT = 4
 """Boxes that are kept."""
 
@@ -89,8 +91,11 @@ class Preview:
         """
         member, times = complete(self._model.parameters, values), checked_times([day])
         stages, threshold = self._ready(member, day), member["detection_threshold"]
+        prepared = stages.stage(self._spacing)
         with _one_thread():
             run = run_member(stages, self._spacing, member, treatment, times, (threshold,), job or Job())
+        if run.stage is not prepared:  # widened: kept, it would change the answers to other questions
+            self._stages.clear()
         density = Image(run.densities[-1], run.stage.grid, unit=NO_UNIT, time=day, name="density, preview")
         return Glimpse(density, float(run.volume_ml[-1, 0]), self._spacing)
 
@@ -113,7 +118,8 @@ class Preview:
     def _ready(self, member: Mapping[str, float], day: float) -> Stages:
         """The stage for a member, made if it is not there: it depends on the tissues' ratios and on the front's way."""
         diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
-        reach = front_speed_mm_per_day(diffusivity, rate) * day + 3.0 * front_length_mm(diffusivity, rate) + 2.0
+        reach = front_speed_mm_per_day(diffusivity, rate) * day + 3.0 * front_length_mm(diffusivity, rate)
+        reach += COARSE_VOXELS * self._spacing
         margin = next((m for m in MARGINS_MM if m >= reach), math.ceil(reach))
         relative = self._model.relative_diffusivity(member)
         key = (margin, *relative.values())
