@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
-from .dose_command import dose
+from .dose_command import accumulate, dose
 from .ventricle_command import ventricle
 
 app = typer.Typer(
@@ -236,6 +236,7 @@ def train(
 
 
 app.command()(dose)
+app.command()(accumulate)
 app.command()(ventricle)
 
 
