@@ -27,12 +27,15 @@ def dose(
 ) -> None:
     """Dose-volume histograms of a plan, its goals, complications and what-ifs: results.json, dvh.csv, dvh.png."""
     from .commands import job_on_terminal, tell
+    from .dose_terminal import show_tables
     from .dosing import evaluate_plan
 
     with job_on_terminal() as job:
         results = evaluate_plan(dose, structures, out, goals=goals, plan=plan, ends=ends, effective=effective, job=job)
-    tell(results, job.warnings)
-    print(f"The histograms are {out / 'dvh.csv'} and {out / 'dvh.png'}")
+    shown = ("volume_ml,", "mean_gy,", "min_gy,", "max_gy,", "d95_gy,", "d2_gy,", "goal,", "goal_verdict,")
+    show_tables(out)
+    tell({key: entry for key, entry in results.items() if not key.startswith(shown)}, job.warnings)
+    print(f"The histograms are {out / 'dvh.csv'} and {out / 'dvh.png'}, the scene is {out / 'twin.mrb'}")
 
 
 def accumulate(

@@ -22,6 +22,7 @@ from TwinApp.dose_goals import read_goals
 from TwinApp.dosing import evaluate_plan
 from TwinCore import InvalidInput, Job, JobCancelled, MissingInput
 from TwinCore.grid import LPS_FROM_RAS
+from TwinCore.scene import load, new_scene, node_to_image, node_to_segmentation, node_to_table
 from TwinCore.volume_file import read_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,8 +86,8 @@ def test_the_command_writes_everything(files, tmp_path):
     arguments = [f"--{name}={path}" for name, path in files.items()]
     result = CliRunner().invoke(app, ["dose", *arguments, "--ends", "slab", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    names = {"results.json", "dvh.csv", "dvh.png", "goals.csv", "provenance.json"}
-    assert {path.name for path in out.iterdir()} == names
+    names = {"results.json", "dvh.csv", "dvh.png", "provenance.json", "twin.mrb"}
+    assert {path.name for path in out.iterdir()} == names | {"structures.csv", "goals.csv", "schedules.csv"}
     results = json.loads((out / "results.json").read_text())
     jsonschema.validate(results, SCHEMA)
     assert results["patient"] == "Case 3"
@@ -113,9 +114,32 @@ def test_the_command_writes_everything(files, tmp_path):
     goals = list(csv.DictReader((out / "goals.csv").read_text().splitlines()))
     assert [g["verdict"] for g in goals] == ["acceptable", "pass"]
     assert (out / "dvh.png").read_bytes().startswith(b"\x89PNG")
+    for words in ("Structures", "Goals", "Schedules", "4 x 2 Gy", "acceptable"):
+        assert words in result.output
+    (row,) = (r for r in csv.DictReader((out / "structures.csv").read_text().splitlines()) if r["structure"] == "box")
+    assert float(row["mean [Gy]"]) == pytest.approx(8.0, abs=0.03)
+    check_scene(out / "twin.mrb")
     (record,) = json.loads((out / "provenance.json").read_text())["runs"]
     assert record["parameters"]["prescription"] == {"fractions": 3, "dose_gy": 8.0}
     assert len(record["inputs"]) == 3
+
+
+def check_scene(path: Path) -> None:
+    """Dose, structures, histograms and verdicts are in the bundle."""
+    new_scene()
+    (twin,) = load(path)
+    field = node_to_image(twin.node("field"))
+    assert (field.name, field.unit, field.array.max()) == ("dose", "Gy", pytest.approx(14.5))
+    segments = node_to_segmentation(twin.node("segmentation"))
+    assert segments.names == ["box", "target"]
+    assert segments.volume_ml("box") == pytest.approx(4 * 8 * 6 / 1000, rel=0.25)  # voxels of 1 to 1.5 mm
+    tables = {table.name: table for table in map(node_to_table, twin.nodes("table"))}
+    assert set(tables) == {"Dose-volume histograms", "Structures", "Goals", "Schedules"}
+    histogram = tables["Dose-volume histograms"]
+    assert histogram.units == {"dose": "Gy", "box": "%", "target": "%"}
+    assert np.interp(8.0, histogram.columns["dose"], histogram.columns["box"]) == pytest.approx(50, abs=1)
+    assert twin.node("plot").GetNumberOfPlotSeriesNodes() == 2
+    assert twin.provenance()[0]["results"]["goals_verdict"] == "acceptable"
 
 
 def test_without_goals_the_histograms_are_written(files, tmp_path):
