@@ -30,7 +30,7 @@ def draw_histograms(
             style = {"color": COLOURS[n % len(COLOURS)], "ls": DASHES[n // len(COLOURS) % len(DASHES)], "lw": 1.4}
             axis.plot(dose_gy, histogram.cumulative(dose_gy), label=plain(name, 40), **style)
         if prescribed_gy:
-            axis.axvline(prescribed_gy, color="0.4", lw=0.8, ls=":")
+            axis.axvline(prescribed_gy, color="0.4", lw=0.8, ls=":", label=f"prescribed {prescribed_gy:g} Gy")
         axis.set(xlabel="dose (Gy)", ylabel="volume with that dose or more (%)", ylim=(0, 101))
         axis.set_xlim(0, float(dose_gy[-1]))
         axis.grid(alpha=0.2)

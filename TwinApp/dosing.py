@@ -8,13 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Table
 from TwinCore.guard import display_name
 from TwinCore.provenance import content_hash, record
-from TwinCore.units import GRAY, MILLILITRE
-from TwinFusionLib.dicom_dose import read_dose
+from TwinCore.units import GRAY, MILLILITRE, NO_UNIT
+from TwinFusionLib.dicom_dose import is_effective, read_dose
 from TwinFusionLib.dicom_plan import Plan, read_plan
 from TwinFusionLib.series import Series
 from TwinSegmentLib.structures import ENDS, read_structures
@@ -25,10 +23,10 @@ from TwinSimulateLib.plan_what_ifs import after_shifts, with_margin
 from .dose_answers import answers
 from .dose_chart import draw_histograms
 from .dose_goals import GoalsFile, Prescription, WhatIf, read_goals
+from .dose_scene import doses_to_show, histogram_table, write_scene
 from .outputs import as_entries, whole_folder, write_json
 from .pipeline import SCHEMA, as_rows
 
-STEP_GY = 0.1
 STATIC = (
     "The what-ifs take the dose to stay where it is in space, and to scale as a whole: how it would change with the "
     "patient, or be planned anew, is left out."
@@ -44,6 +42,7 @@ def evaluate_plan(
     goals: str | Path | None = None,
     plan: str | Path | None = None,
     ends: str = ENDS.default,
+    effective: bool = False,
     job: Job | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a plan, and write what was found.
@@ -53,14 +52,16 @@ def evaluate_plan(
     dose, structures : path
         DICOM RTDOSE of the whole plan, and the RTSTRUCT that it was planned on.
     out : path
-        Folder for `results.json`, `dvh.csv`, `dvh.png`, `provenance.json` and, where there are goals, `goals.csv`: all
-        at once.
+        Folder for `results.json`, `structures.csv`, `dvh.csv`, `dvh.png`, `twin.mrb`, `provenance.json` and, where they
+        were asked for, `goals.csv` and `schedules.csv`: all at once.
     goals : path, optional
         Goals file; without one, the histograms are all there is.
     plan : path, optional
         DICOM RTPLAN, whose prescription takes the place of that of the goals file.
     ends : str
         An option of `TwinSegmentLib.structures.ENDS`.
+    effective : bool
+        Whether an effective dose is taken too; of such a one there are histograms and goals only.
     job : Job, optional
 
     Returns
@@ -80,7 +81,12 @@ def evaluate_plan(
         reading=1, structures=3, histograms=4, answers=4, writing=1
     )
     with reading:
-        series = read_dose(dose, reading)
+        series = read_dose(dose, reading, effective)
+        if is_effective(series) and asked.asks_for_effects():
+            raise InvalidInput(
+                "Complications, control and other schedules are computed of a physical dose, and this one is "
+                "effective: leave them out of the goals file, or give the physical dose."
+            )
         prescription = _prescription(asked, read_plan(plan) if plan is not None else None, series)
     with drawing:
         drawn = _structures(Path(structures), series, asked, ends, drawing)
@@ -96,9 +102,20 @@ def evaluate_plan(
         results.update(found)
     with writing, whole_folder(Path(out)) as folder:
         entries = as_entries(results)
-        _write_histograms(folder, histograms, prescribed)
+        tables = {"structures": _read_outs(histograms)}
         if table.rows:
-            _write_table(folder / "goals.csv", table)
+            tables["goals"] = table
+        if schedules is not None:
+            tables["schedules"] = schedules
+        for name, each in tables.items():
+            _write_table(folder / f"{name}.csv", each)
+        _write_histograms(folder, histograms, prescribed)
+        parameters = {"ends": ends, "effective": effective, "goals": asked.model_dump(mode="json")}
+        parameters["prescription"] = prescription.model_dump(mode="json") if prescription else None
+        write_scene(
+            folder / "twin.mrb", asked.patient, series.image, drawn, histograms, tables.values(), results, parameters,
+            writing,
+        )  # fmt: skip
         document = {
             "schema": SCHEMA,
             "patient": asked.patient,
@@ -109,8 +126,6 @@ def evaluate_plan(
         }
         write_json(folder / "results.json", document)
         inputs = [_input(series.image), *(_input(s) for s in drawn.values())]
-        parameters = {"ends": ends, "goals": asked.model_dump(mode="json")}
-        parameters["prescription"] = prescription.model_dump(mode="json") if prescription else None
         run = record(
             "dose", "TwinApp.dosing", parameters, inputs, [], results, job.warnings, started, job.elapsed_seconds,
             job.seconds,
@@ -201,21 +216,34 @@ def _extreme(histograms: Mapping[str, DoseVolume], metric: str, of) -> Quantity:
     return of((Metric.parse(metric).of(h) for h in histograms.values()), key=lambda q: q.value)
 
 
+def _read_outs(histograms: Mapping[str, DoseVolume]) -> Table:
+    """Volume and usual read-outs, a structure a row."""
+    columns: dict[str, Any] = {
+        "structure": list(histograms),
+        "volume": [h.total_ml + h.outside_ml for h in histograms.values()],
+    }
+    for metric in READ_OUTS.values():
+        columns[metric] = [Metric.parse(metric).of(h).value for h in histograms.values()]
+    return Table("Structures", columns, {"volume": MILLILITRE, **dict.fromkeys(READ_OUTS.values(), GRAY)})
+
+
 def _write_histograms(folder: Path, histograms: Mapping[str, DoseVolume], prescribed_gy: float | None) -> None:
-    highest = max([h.max_gy for h in histograms.values()] + [prescribed_gy or 0.0])
-    dose_gy = np.arange(0.0, highest + 2 * STEP_GY, STEP_GY)
+    dose_gy = doses_to_show(histograms, prescribed_gy)
+    shares = histogram_table(histograms, dose_gy).columns
     with open(folder / "dvh.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["dose [Gy]", *(f"{name} [% of {h.total_ml:.4g} mL]" for name, h in histograms.items())])
-        columns = [h.cumulative(dose_gy) for h in histograms.values()]
-        writer.writerows([f"{d:.1f}", *(f"{c[n]:.4f}" for c in columns)] for n, d in enumerate(dose_gy))
+        writer.writerows(
+            [f"{d:.1f}", *(f"{shares[name][n]:.4f}" for name in histograms)] for n, d in enumerate(dose_gy)
+        )
     draw_histograms(histograms, dose_gy, folder / "dvh.png", prescribed_gy)
 
 
 def _write_table(path: Path, table: Table) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(table.columns)
+        units = {name: f" [{unit}]" for name, unit in table.units.items() if unit != NO_UNIT}
+        writer.writerow([f"{name}{units.get(name, '')}" for name in table.columns])
         rows: Sequence[tuple] = list(zip(*table.columns.values()))
         writer.writerows(rows)
 

@@ -85,7 +85,7 @@ def load_files(case: CaseFile, folder: Path, job: Job | None = None) -> LoadedCa
     """Read everything that a case names, from its data folder; see `load_case`."""
     job = job or Job()
     entries = sorted(case.image, key=lambda entry: not entry.reference)
-    over_time = {e.name: _read_over_time(e, folder, job) for e in entries if e.time_point == "all"}
+    over_time = {e.name: read_over_time(e, folder, job) for e in entries if e.time_point == "all"}
     entries = [entry for entry in entries if entry.time_point != "all"]
     read = {entry.name: _read_image(entry, folder, job) for entry in job.each(entries, "reading images")}
     found = {entry.name: _read_map(entry, folder, job) for entry in case.map}
@@ -165,7 +165,7 @@ def _check_frame(name: str, series: Series | None, image: str, of_image: Series 
         raise InvalidInput(f"The map {name!r} is not in the frame of reference of the image {image!r}: name another.")
 
 
-def _read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Image], Series | None]:
+def read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Image], Series | None]:
     """All time points of a series, at the days that the case gives, or else as its DICOM headers say."""
     path = inside(folder, entry.path)
     if not path.is_dir() and not is_dicom(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pydicom
 import pytest
 from dose_phantoms import eclipse_outlines, eclipse_table
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from TwinApp.dose_goals import read_goals
 from TwinApp.dosing import evaluate_plan
 from TwinCore import InvalidInput, Job, JobCancelled, MissingInput
 from TwinCore.grid import LPS_FROM_RAS
+from TwinCore.scene import load, new_scene, node_to_image, node_to_segmentation, node_to_table
 from TwinCore.volume_file import read_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,8 +86,8 @@ def test_the_command_writes_everything(files, tmp_path):
     arguments = [f"--{name}={path}" for name, path in files.items()]
     result = CliRunner().invoke(app, ["dose", *arguments, "--ends", "slab", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    names = {"results.json", "dvh.csv", "dvh.png", "goals.csv", "provenance.json"}
-    assert {path.name for path in out.iterdir()} == names
+    names = {"results.json", "dvh.csv", "dvh.png", "provenance.json", "twin.mrb"}
+    assert {path.name for path in out.iterdir()} == names | {"structures.csv", "goals.csv", "schedules.csv"}
     results = json.loads((out / "results.json").read_text())
     jsonschema.validate(results, SCHEMA)
     assert results["patient"] == "Case 3"
@@ -112,9 +114,32 @@ def test_the_command_writes_everything(files, tmp_path):
     goals = list(csv.DictReader((out / "goals.csv").read_text().splitlines()))
     assert [g["verdict"] for g in goals] == ["acceptable", "pass"]
     assert (out / "dvh.png").read_bytes().startswith(b"\x89PNG")
+    for words in ("Structures", "Goals", "Schedules", "4 x 2 Gy", "acceptable"):
+        assert words in result.output
+    (row,) = (r for r in csv.DictReader((out / "structures.csv").read_text().splitlines()) if r["structure"] == "box")
+    assert float(row["mean [Gy]"]) == pytest.approx(8.0, abs=0.03)
+    check_scene(out / "twin.mrb")
     (record,) = json.loads((out / "provenance.json").read_text())["runs"]
     assert record["parameters"]["prescription"] == {"fractions": 3, "dose_gy": 8.0}
     assert len(record["inputs"]) == 3
+
+
+def check_scene(path: Path) -> None:
+    """Dose, structures, histograms and verdicts are in the bundle."""
+    new_scene()
+    (twin,) = load(path)
+    field = node_to_image(twin.node("field"))
+    assert (field.name, field.unit, field.array.max()) == ("dose", "Gy", pytest.approx(14.5))
+    segments = node_to_segmentation(twin.node("segmentation"))
+    assert segments.names == ["box", "target"]
+    assert segments.volume_ml("box") == pytest.approx(4 * 8 * 6 / 1000, rel=0.25)  # voxels of 1 to 1.5 mm
+    tables = {table.name: table for table in map(node_to_table, twin.nodes("table"))}
+    assert set(tables) == {"Dose-volume histograms", "Structures", "Goals", "Schedules"}
+    histogram = tables["Dose-volume histograms"]
+    assert histogram.units == {"dose": "Gy", "box": "%", "target": "%"}
+    assert np.interp(8.0, histogram.columns["dose"], histogram.columns["box"]) == pytest.approx(50, abs=1)
+    assert twin.node("plot").GetNumberOfPlotSeriesNodes() == 2
+    assert twin.provenance()[0]["results"]["goals_verdict"] == "acceptable"
 
 
 def test_without_goals_the_histograms_are_written(files, tmp_path):
@@ -122,6 +147,22 @@ def test_without_goals_the_histograms_are_written(files, tmp_path):
     assert found["mean_gy, box"]["value"] == pytest.approx(8.0, abs=0.03)
     assert not (tmp_path / "out" / "goals.csv").exists()
     assert not any(key.startswith(("goal", "ntcp", "tcp")) for key in found)
+
+
+def test_an_effective_dose_is_taken_when_asked_for_and_has_histograms_only(files, tmp_path):
+    made = pydicom.dcmread(files["dose"])
+    made.DoseType = "EFFECTIVE"
+    write(files["dose"], made)
+    chosen = [f"--{name}={files[name]}" for name in ("dose", "structures")]
+    out = ["--out", str(tmp_path / "out")]
+    with pytest.raises(InvalidInput, match="3004,0004. is EFFECTIVE"):
+        CliRunner().invoke(app, ["dose", *chosen, *out], catch_exceptions=False)
+    with pytest.raises(InvalidInput, match="computed of a physical dose"):
+        evaluate_plan(files["dose"], files["structures"], tmp_path / "out", goals=files["goals"], effective=True)
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(app, ["dose", *chosen, "--effective", *out])
+    assert result.exit_code == 0, result.output
+    assert any("effective one" in w for w in json.loads((tmp_path / "out" / "results.json").read_text())["warnings"])
 
 
 def test_files_that_do_not_belong_together_are_refused(files, tmp_path):
