@@ -1,20 +1,29 @@
 """How fast a whole head is segmented beside MONAI's sliding window on torch: `make bench`.
 
     python inference.py            # UNet, SegResNet and MeshNet on 192 x 224 x 192 voxels
+    python inference.py MeshNet    # one of them
 
-Every network has random weights and takes the same volume: noise in an ellipsoid of a head's size. "same windows" uses
-MONAI's own window positions and weights the scores alike; "fitted" cuts the volume to the head first, and skips windows
-without any of it. Scores are compared with MONAI's where their windows are the same, labels inside the head in both.
-Networks without normalisation over the window give the same labels wherever windows lie; UNet's instance norm does not.
+Every network has random weights and takes the same volume: the T1 of `brain_t1` where DIGITALTWIN_DATA has it, or noise
+in an ellipsoid of a head's size. "same windows" uses MONAI's own window positions and weights the scores alike; the
+others are what a model does: windows over the head alone, of the size that covers it with the fewest voxels. MONAI is
+timed with torch's usual and with channels-last memory, and compared at the better one.
+
+Scores inside the head are compared with MONAI's, as a share of their range. Where a network normalises over its window
+and has random weights, its scores change with the windows, so that fitted ones say nothing about a trained network.
+Methods take turns; the clock's figures are medians. The processor's time, a core, is less moved by other work; torch
+counts its waiting for other work as well.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,87 +32,105 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from registration_tools import THREADS, print_table
 
 from TwinCore import bounding_box
-from TwinSegmentLib.networks.windows import windowed
+from TwinCore.volume_file import read_volume
+from TwinSegmentLib.networks.engine import Engine
+from TwinSegmentLib.networks.model import AT_ONCE
+from TwinSegmentLib.networks.module_network import ModuleNetwork
+from TwinSegmentLib.networks.windows import fitted_windows, window_starts, windowed
 
-SHAPE, WINDOW, OVERLAP, CLASSES = (192, 224, 192), (96, 96, 96), 0.25, 5
+SHAPE, WINDOW, OVERLAP, CLASSES, MULTIPLE = (192, 224, 192), (96, 96, 96), 0.25, 5, 16
 HEAD_RADII = (68, 88, 66)
 REPEATS = 3
+T1 = Path(os.environ.get("DIGITALTWIN_DATA", "../shared/data")) / "brain_t1/t1_crop.nii.gz"
 
 
-def main() -> None:
+def main(asked: list[str]) -> None:
     try:
         import torch
-        from monai.inferers import sliding_window_inference
         from monai.networks.nets import SegResNet, UNet
     except ImportError as error:
         print(f"Left out: {error.name} is not installed (pip install 'digitaltwin[ai]').")
         return
-    from TwinSegmentLib.networks.torch_module import compiled_module
-
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     image, inside = head()
     print(f"## Whole head of {' x '.join(map(str, SHAPE))} voxels, windows of {WINDOW[0]}, overlap {OVERLAP}\n")
+    widths = (16, 32, 64, 128, 256)
+    networks = {
+        "UNet": lambda: UNet(3, 1, CLASSES, widths, (2, 2, 2, 2), num_res_units=2),
+        "UNet, batch norm": lambda: UNet(3, 1, CLASSES, widths, (2, 2, 2, 2), num_res_units=2, norm="batch"),
+        "SegResNet": lambda: SegResNet(3, 16, 1, CLASSES),
+        "MeshNet": lambda: mesh(torch),
+    }
     lines = []
-    for name, module in {
-        "UNet": UNet(3, 1, CLASSES, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2),
-        "UNet, batch norm": UNet(3, 1, CLASSES, (16, 32, 64, 128, 256), (2, 2, 2, 2), num_res_units=2, norm="batch"),
-        "SegResNet": SegResNet(3, 16, 1, CLASSES),
-        "MeshNet": mesh(torch),
-    }.items():
-        module.eval()
-        run = compiled_module(module, 1, WINDOW, THREADS)
+    for name in asked or networks:
+        lines += compared(name, networks[name]().eval(), image, inside)
+    header = ["network", "method", "s by the clock", f"s of the processor / {THREADS}", "times as fast", "by processor"]
+    print_table([*header, "labels as MONAI's", "scores apart"], lines)
 
-        def in_torch(module=module) -> np.ndarray:
-            with torch.inference_mode():
-                scores = sliding_window_inference(
-                    torch.from_numpy(image[None]), WINDOW, 1, module, overlap=OVERLAP, mode="gaussian"
-                )
-            return scores[0].numpy().transpose(1, 2, 3, 0)
 
-        def same(run=run) -> np.ndarray:
-            return windowed(run, image, CLASSES, WINDOW, OVERLAP)
+def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> list[list[str]]:
+    """Rows of the table for a network."""
+    import copy
 
-        def fitted(run=run) -> np.ndarray:
-            return on_head(run, image, inside)
+    import torch
 
-        peer, peer_s = timed(in_torch)
-        ours, ours_s = timed(same)
-        cut, cut_s = timed(fitted)
-        apart = np.abs(ours - peer)[inside].max() / np.abs(peer[inside]).max()
-        for label, scores, seconds in (
-            ("MONAI, torch", peer, peer_s),
-            ("DigitalTwin, same windows", ours, ours_s),
-            ("DigitalTwin, fitted", cut, cut_s),
-        ):
-            agree = (scores.argmax(-1) == peer.argmax(-1))[inside].mean()
-            figures = [f"{seconds:.2f}", f"{peer_s / seconds:.1f}", f"{agree:.3%}"]
-            lines.append([name, label, *figures, f"{apart:.1e}" if scores is ours else "-"])
-    print_table(["network", "method", "s by the clock", "times as fast", "labels as MONAI's", "scores apart"], lines)
+    network = ModuleNetwork(module, 1, CLASSES, MULTIPLE)
+    each = partial(Engine(network, {}).each, at_once=AT_ONCE)
+    # Windows of another size are another engine, so that neither is made anew in its turn.
+    size, starts = fitted_windows(inside, WINDOW, OVERLAP, network.window_freedom, MULTIPLE)
+    fitted_each = partial(Engine(network, {}).each, at_once=AT_ONCE if len(starts) > 1 else 1)
+    last = copy.deepcopy(module).to(memory_format=torch.channels_last_3d)
+    methods = {
+        "MONAI, torch": partial(in_torch, module, image, torch.contiguous_format),
+        "MONAI, torch, channels last": partial(in_torch, last, image, torch.channels_last_3d),
+        "same windows": partial(windowed, each, image, CLASSES, WINDOW, window_starts(SHAPE, WINDOW, OVERLAP)),
+        f"{len(starts)} of {' x '.join(map(str, size))}": partial(windowed, fitted_each, image, CLASSES, size, starts),
+    }
+    answers, clock, processor = timed(methods)
+    peer, rows = answers["MONAI, torch"], []
+    best, best_processor = (min(one[m] for m in list(methods)[:2]) for one in (clock, processor))
+    span = np.ptp(peer[inside])
+    for method, scores in answers.items():
+        agree = (scores.argmax(-1) == peer.argmax(-1))[inside].mean()
+        apart = np.abs(scores - peer)[inside].max() / span
+        faster = [f"{best / clock[method]:.1f}", f"{best_processor / processor[method]:.1f}"]
+        seconds = [f"{clock[method]:.2f}", f"{processor[method]:.2f}"]
+        rows.append([name, method, *seconds, *faster, f"{agree:.3%}", f"{apart:.1e}"])
+    return rows
+
+
+def in_torch(module: Any, image: np.ndarray, memory_format: Any) -> np.ndarray:
+    """Scores (k, j, i, classes) by MONAI's sliding window."""
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    def predict(window: torch.Tensor) -> torch.Tensor:
+        return module(window.contiguous(memory_format=memory_format))
+
+    with torch.inference_mode():
+        scores = sliding_window_inference(
+            torch.from_numpy(image[None]), WINDOW, 1, predict, overlap=OVERLAP, mode="gaussian"
+        )
+    return scores[0].numpy().transpose(1, 2, 3, 0)
 
 
 def head() -> tuple[np.ndarray, np.ndarray]:
-    """A volume (1, k, j, i) of smooth noise inside an ellipsoid, and the ellipsoid."""
+    """A volume (1, k, j, i) with a head in it, dark elsewhere, and the head."""
     from scipy.ndimage import gaussian_filter
 
+    if T1.exists():
+        array = read_volume(T1, modality="MR").array.astype(np.float32)
+        low, high = bounding_box(array > 0.1 * np.percentile(array, 99.5))
+        first = np.clip((low + high - SHAPE) // 2, 0, np.array(array.shape) - SHAPE)
+        array = array[tuple(slice(a, a + n) for a, n in zip(first, SHAPE))]
+        inside = array > 0.05 * np.percentile(array, 99.5)
+        return (array / np.percentile(array, 99.5))[None], inside
     middle = (np.array(SHAPE) - 1) / 2
     at = (np.indices(SHAPE) - middle[:, None, None, None]) / np.array(HEAD_RADII)[:, None, None, None]
     inside = (at**2).sum(0) < 1
     noise = gaussian_filter(np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32), 1.5)
     return ((0.5 + 2 * noise) * inside)[None].astype(np.float32), inside
-
-
-def on_head(run: Callable, image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Scores on the whole volume of windows on the head's box alone."""
-    low, high = bounding_box(inside, 4)
-    size = np.maximum(high - low, WINDOW)
-    low = np.clip(low, 0, np.array(SHAPE) - size)
-    box = tuple(slice(a, a + n) for a, n in zip(low, size))
-    scores = np.zeros((*SHAPE, CLASSES), np.float32)
-    scores[..., 0] = 1.0
-    part = np.ascontiguousarray(image[(slice(None), *box)])
-    scores[box] = windowed(run, part, CLASSES, WINDOW, OVERLAP, inside[box])
-    return scores
 
 
 def mesh(torch):
@@ -115,15 +142,20 @@ def mesh(torch):
     return torch.nn.Sequential(*layers, torch.nn.Conv3d(channels, CLASSES, 1))
 
 
-def timed(run: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    """What a function gives, and the median of the seconds that it takes."""
-    seconds, answer = [], run()
+def timed(
+    methods: dict[str, Callable[[], np.ndarray]],
+) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
+    """What each method gives, and the medians of its seconds by the clock and of the processor, each in its turn."""
+    answers = {name: run() for name, run in methods.items()}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     for _ in range(REPEATS):
-        begin = time.perf_counter()
-        answer = run()
-        seconds.append(time.perf_counter() - begin)
-    return answer, statistics.median(seconds)
+        for name, run in methods.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            run()
+            spent[name].append((time.perf_counter() - clock, (time.process_time() - processor) / THREADS))
+    clocks, processors = ({name: statistics.median(s[n] for s in all_) for name, all_ in spent.items()} for n in (0, 1))
+    return answers, clocks, processors
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

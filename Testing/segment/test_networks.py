@@ -13,9 +13,10 @@ from TwinSegmentLib.networks.engine import Engine
 from TwinSegmentLib.networks.graph import Network, Step, meshnet, unet
 from TwinSegmentLib.networks.meshnet import read_meshnet
 from TwinSegmentLib.networks.model import Label, Model, Shown
+from TwinSegmentLib.networks.module_network import ModuleNetwork
 from TwinSegmentLib.networks.probabilities import Probabilities, softmax
 from TwinSegmentLib.networks.weights import load_weights, save_weights
-from TwinSegmentLib.networks.windows import CERTAIN, window_starts, windowed
+from TwinSegmentLib.networks.windows import CERTAIN, fitted_windows, window_starts, windowed
 
 NETWORKS = {
     "U": unet(3, (8, 8, 16)),
@@ -40,6 +41,37 @@ def test_engines_agree(kind):
     assert in_torch.shape == (network.classes, 16, 24, 8)
     np.testing.assert_allclose(in_openvino, in_torch, atol=1e-4)
     assert in_torch.std() > 0.05
+
+
+@pytest.mark.parametrize("name", ["OpenVINO", "torch"])
+def test_many_images_side_by_side_give_what_each_gives_alone(name):
+    """In their order, the same bits each time; a run that is left half-way harms no later one."""
+    pytest.importorskip(name.lower())
+    network = NETWORKS["U"]
+    engine = Engine(network, random_weights(network), name)
+    images = list(np.random.default_rng(9).random((7, 1, 16, 24, 8), np.float32))
+    alone = [engine(image).copy() for image in images]
+    first = [found.copy() for found in engine.each(images, at_once=2)]
+    np.testing.assert_allclose(first, alone, atol=1e-4)
+    next(engine.each(images, at_once=2))
+    for found, again in zip(first, engine.each(images, at_once=2), strict=True):
+        np.testing.assert_array_equal(found, again)
+
+
+def test_group_normalisation_is_torchs():
+    """Of a signal far from zero, which sums of squares alone would lose."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(4, 12, eps=1e-3)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    image = np.random.default_rng(10).normal(50, 0.5, (12, 12, 16, 8)).astype(np.float32)
+    with torch.inference_mode():
+        expected = norm(torch.from_numpy(image)[None])[0].numpy()
+    found = Engine(ModuleNetwork(norm, 12, 12, 1), {}, "OpenVINO")(image)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert expected.std() > 0.5
 
 
 def test_convolution_is_the_one_of_the_textbook():
@@ -86,16 +118,47 @@ def test_weights_that_do_not_fit_are_refused(change, message):
         Engine(network, weights)
 
 
-def test_windows_cover_the_volume_and_skip_the_background():
+def test_windows_cover_the_volume():
     starts = window_starts((50, 32, 40), (32, 32, 32), 0.25)
     covered = np.zeros((50, 32, 40), bool)
     for k, j, i in starts:
         covered[k : k + 32, j : j + 32, i : i + 32] = True
         assert k + 32 <= 50
     assert covered.all()
-    inside = np.zeros((96, 32, 32), bool)
-    inside[90] = True
-    assert window_starts((96, 32, 32), (32, 32, 32), 0.0, inside) == [(64, 0, 0)]
+
+
+@pytest.mark.parametrize("freedom", [0.0, 0.25, 1.0])
+def test_windows_fitted_to_a_body_cover_it_and_are_of_a_size_that_the_network_takes(freedom):
+    """A head of 136 x 176 x 132 in 192 x 224 x 192 voxels: fewer voxels than over the whole, the fewer the freer."""
+    inside = np.zeros((192, 224, 192), bool)
+    inside[28:164, 24:200, 30:162] = True
+    size, starts = fitted_windows(inside, (96, 96, 96), 0.25, freedom, 16)
+    covered = np.zeros(inside.shape, bool)
+    for k, j, i in starts:
+        covered[k : k + size[0], j : j + size[1], i : i + size[2]] = True
+        assert min(k, j, i) >= 0
+        assert (np.array([k, j, i]) + size <= inside.shape).all()
+    assert covered[inside].all()
+    assert all(abs(n - 96) <= freedom * 96 and n % 16 == 0 for n in size)
+    expected = {0.0: (12, (96, 96, 96)), 0.25: (8, (96, 112, 80)), 1.0: (1, (144, 192, 144))}
+    assert (len(starts), size) == expected[freedom]
+    assert len(starts) * np.prod(size) < 0.5 * 27 * 96**3
+
+
+def test_windows_without_any_of_the_body_are_left_out():
+    inside = np.zeros((64, 64, 64), bool)
+    inside[4:20, 4:20, 4:20] = inside[44:60, 44:60, 44:60] = True
+    _, starts = fitted_windows(inside, (32, 32, 32), 0.0)
+    assert starts == [(0, 0, 0), (32, 32, 32)]
+    assert fitted_windows(np.zeros((64, 64, 64), bool), (32, 32, 32), 0.25) == ((32, 32, 32), [])
+
+
+def test_a_window_may_differ_as_far_as_the_network_does_not_notice():
+    nn = pytest.importorskip("torch").nn
+    plain, normalised = nn.Conv3d(1, 2, 3), nn.Sequential(nn.Conv3d(1, 8, 3), nn.GroupNorm(2, 8), nn.ReLU())
+    attentive = nn.Sequential(nn.Conv3d(1, 8, 3), nn.MultiheadAttention(8, 2))
+    freedoms = [ModuleNetwork(module, 1, 2).window_freedom for module in (plain, normalised, attentive)]
+    assert freedoms == [NETWORKS["mesh, ELU"].window_freedom, NETWORKS["U"].window_freedom, 0.0] == [1.0, 0.25, 0.0]
 
 
 def test_windows_of_a_local_network_stitch_to_the_whole():
@@ -104,18 +167,18 @@ def test_windows_of_a_local_network_stitch_to_the_whole():
     engine = Engine(network, random_weights(network))
     image = np.random.default_rng(4).random((1, 40, 24, 24), np.float32)
     whole = engine(image).transpose(1, 2, 3, 0).copy()
-    stitched = windowed(engine, image, 3, (32, 24, 24), overlap=0.75)
+    size = (32, 24, 24)
+    stitched = windowed(engine.each, image, 3, size, window_starts(image.shape[1:], size, 0.75))
     np.testing.assert_allclose(stitched[:4], whole[:4], atol=2e-3)
     assert np.abs(stitched - whole).max() < np.abs(whole).max() * 0.5
     assert (stitched.argmax(-1) == whole.argmax(-1)).mean() > 0.98
 
 
 def test_what_no_window_reached_is_background():
-    inside = np.zeros((16, 8, 8), bool)
-    inside[:4] = True
-    scores = windowed(
-        lambda w, job: np.stack([w[0], w[0] + 1]), np.ones((1, 16, 8, 8), np.float32), 2, (8, 8, 8), 0.0, inside
-    )
+    def run(windows, job):
+        return (np.stack([w[0], w[0] + 1]) for w in windows)
+
+    scores = windowed(run, np.ones((1, 16, 8, 8), np.float32), 2, (8, 8, 8), [(0, 0, 0)])
     np.testing.assert_allclose(scores[:8].reshape(-1, 2), [[1, 2]] * 512)
     np.testing.assert_allclose(scores[8:].reshape(-1, 2), [[CERTAIN, 0]] * 512)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from . import openvino_engine
 from .graph import Network
 from .module_network import ModuleNetwork
 from .onnx_network import OnnxNetwork
+from .openvino_engine import Each
 
 ENGINES = ("OpenVINO", "torch")
 
@@ -47,7 +48,7 @@ class Engine:
         network.check(weights)
         self.network, self.weights = network, weights
         self.name = name or ("OpenVINO" if openvino_engine.available() else "torch")
-        self._made: dict[tuple[int, ...], Callable[..., np.ndarray]] = {}
+        self._made: dict[tuple[int, ...], Each] = {}
         if self.name not in ENGINES:
             raise InvalidInput(f"Engine {self.name!r} is not one of {', '.join(ENGINES)}.")
 
@@ -56,31 +57,41 @@ class Engine:
 
         A job that is cancelled ends a run in OpenVINO at once.
         """
-        shape = image.shape[1:]
-        if image.shape[0] != self.network.channels or any(n % self.network.multiple for n in shape):
+        return next(self.each([image], job))
+
+    def each(
+        self, images: Sequence[np.ndarray], job: Job | None = None, at_once: int = 1
+    ) -> Generator[np.ndarray, None, None]:
+        """Scores of images of one shape in turn, each valid until the next are asked for.
+
+        OpenVINO runs as many `at_once` side by side: on two cores two take a tenth less time than one after the other.
+        """
+        channels, *shape = images[0].shape
+        if channels != self.network.channels or any(n % self.network.multiple for n in shape):
             raise InvalidInput(
                 f"The network takes {self.network.channels} channels of a size that is a multiple of "
-                f"{self.network.multiple}, not {image.shape}."
+                f"{self.network.multiple}, not {images[0].shape}."
             )
-        if shape not in self._made:
-            self._made = {shape: self._make(shape)}
-        return self._made[shape](image, job)
+        key = (*shape, at_once)
+        if key not in self._made:
+            self._made = {key: self._make((shape[0], shape[1], shape[2]), at_once)}
+        return self._made[key](images, job)
 
-    def _make(self, shape: tuple[int, int, int]) -> Callable[..., np.ndarray]:
+    def _make(self, shape: tuple[int, int, int], at_once: int) -> Each:
         if isinstance(self.network, OnnxNetwork):
-            return self.network.compiled(shape)
+            return self.network.compiled(shape, at_once)
         if isinstance(self.network, ModuleNetwork):
             from .torch_module import compiled_module, run_module
 
             if self.name == "OpenVINO":
-                return compiled_module(self.network.module, self.network.channels, shape)
+                return compiled_module(self.network.module, self.network.channels, shape, at_once)
             return run_module(self.network.module)
         if self.name == "OpenVINO":
-            return openvino_engine.compiled(self.network, self.weights, shape)
+            return openvino_engine.compiled(self.network, self.weights, shape, at_once)
         return _in_torch(self.network, self.weights)
 
 
-def _in_torch(network: Network, weights: Mapping[str, np.ndarray]) -> Callable[..., np.ndarray]:
+def _in_torch(network: Network, weights: Mapping[str, np.ndarray]) -> Each:
     try:
         from .torch_engine import TorchNetwork
         from .torch_module import run_module

@@ -17,6 +17,10 @@ OPERATIONS = ("conv", "norm", "shift", "pool", "grow", "join")
 
 NORM_EPSILON = 1e-5
 
+LOCAL, WITHIN_A_NORM = 1.0, 0.25
+"""Share by which a window may differ from the one trained with: of a network in which a voxel's score depends on its
+surroundings alone, whatever the window, and of one that normalises over the window."""
+
 ACTIVATIONS = ("none", "relu", "elu", "gelu")
 
 
@@ -93,6 +97,11 @@ class Network:
     @property
     def classes(self) -> int:
         return self.steps[-1].channels
+
+    @property
+    def window_freedom(self) -> float:
+        """Share by which a window may be longer or shorter than the one that it was trained with."""
+        return WITHIN_A_NORM if any(step.operation == "norm" for step in self.steps) else LOCAL
 
     @property
     def values_a_voxel(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .label import Label
 from .module_network import ModuleNetwork
 from .onnx_network import OnnxNetwork
 from .probabilities import Probabilities, sigmoid, softmax
-from .windows import windowed
+from .windows import fitted_windows, windowed
 
 AIR = {"CT": -1000.0}
 BODY_SHARE = 0.05
@@ -28,6 +29,9 @@ ONE_SIDED = ("left", "right", "spleen", "liver", "gallbladder", "stomach", "panc
 
 BYTES_A_VALUE = 4
 LEAST_WINDOW = 32
+
+AT_ONCE = 2
+"""Windows that are run side by side where memory suffices."""
 
 MOST_MOVES = 4
 NEAR_MM = 8.0
@@ -147,13 +151,13 @@ class Model:
         least, multiple = _edges(self.window) or (0, 0, 0), self.network.multiple
         return _resized(grid, tuple(max(-(-n // multiple) * multiple, edge) for n, edge in zip(grid.shape, least)))
 
-    def memory_gb(self, image: Image, window: int | tuple[int, int, int] | None = None) -> float:
-        """About how much memory a run takes: scores, and the widest results of the network within a window."""
+    def memory_gb(self, image: Image, window: int | tuple[int, ...] | None = None, at_once: int = 1) -> float:
+        """About how much memory a run takes: scores, and the widest results of the network within windows at once."""
         grid, edges = self.grid(image), _edges(window or self.window)
-        size = grid.size if edges is None else min(math.prod(edges), grid.size)
+        size = at_once * (grid.size if edges is None else min(math.prod(edges), grid.size))
         return BYTES_A_VALUE * (2 * grid.size * self.network.classes + 2 * size * self.network.values_a_voxel) / 1e9
 
-    def window_that_fits(self, image: Image, job: Job) -> tuple[int, int, int] | None:
+    def window_that_fits(self, image: Image, job: Job) -> tuple[int, ...] | None:
         """The model's window, or half of it and so on until the memory suffices, which is said aloud.
 
         Raises
@@ -260,10 +264,26 @@ class Model:
         side = 3 - next(n for n, letter in enumerate(self.axes) if letter in "RL")
         if mirrored:
             values, inside = np.ascontiguousarray(np.flip(values, side)), np.flip(inside, side - 1)
-        size = grid.shape if window is None else tuple(min(edge, n) for edge, n in zip(window, grid.shape))
-        scores = windowed(engine, values, self.network.classes, size, self.overlap, inside, job, self.overlapping)
+        size, starts = self._windows(images[0], inside, window)
+        fits = available_memory() or math.inf
+        at_once = AT_ONCE if len(starts) > 1 and 1e9 * self.memory_gb(images[0], size, AT_ONCE) <= fits else 1
+        run = partial(engine.each, at_once=at_once)
+        scores = windowed(run, values, self.network.classes, size, starts, job, self.overlapping)
         (sigmoid if self.overlapping else softmax)(scores, self.temperature)
         return Probabilities(np.flip(scores, side - 1).copy() if mirrored else scores, grid, self.overlapping)
+
+    def _windows(
+        self, image: Image, inside: np.ndarray, window: tuple[int, ...] | None
+    ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Size and first voxels of the windows over a body: those that the memory suffices for."""
+        if window is None:
+            return inside.shape, [(0, 0, 0)] if inside.any() else []
+        edges = tuple(min(edge, n) for edge, n in zip(window, inside.shape))
+        fitted = partial(fitted_windows, inside, edges, self.overlap, multiple=self.network.multiple)
+        size, starts = fitted(self.network.window_freedom)
+        if 1e9 * self.memory_gb(image, size) > (available_memory() or math.inf):
+            return fitted(0.0)
+        return size, starts
 
 
 def check_channels(name: str, images: Sequence[Image], modalities: Sequence[str]) -> None:
@@ -285,7 +305,7 @@ def brightened(values: np.ndarray, power: float) -> np.ndarray:
     return np.sign(values) * np.abs(values) ** np.float32(power)
 
 
-def _edges(window: int | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+def _edges(window: int | tuple[int, ...] | None) -> tuple[int, ...] | None:
     """A window's size along k, j, i."""
     return (window, window, window) if isinstance(window, int) else window
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from TwinCore import InvalidInput
+from TwinCore import InvalidInput, Job
 from TwinCore.guard import check_memory
 
 from .module_network import VALUES_A_VOXEL
 from .onnx_file import FLOAT32, Port, read_onnx
-from .openvino_engine import infer_function, openvino_package
+from .openvino_engine import Each, infer_each, openvino_package
 
 SMALLEST_PROBABILITY = 1e-7
 FINAL = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -68,14 +68,19 @@ class OnnxNetwork:
         return cls(path, channels, classes, size, 1 if size else multiple, final)
 
     @property
+    def window_freedom(self) -> float:
+        """None: what a file's network does with another window is not known."""
+        return 0.0
+
+    @property
     def values_a_voxel(self) -> float:
         return VALUES_A_VOXEL
 
     def check(self, weights: Mapping[str, np.ndarray]) -> None:
         """The file has its weights already."""
 
-    def compiled(self, shape: tuple[int, int, int], threads: int | None = None) -> Callable[..., np.ndarray]:
-        """A function from an image (channels, k, j, i) of one shape, and a job, to scores (classes, k, j, i).
+    def compiled(self, shape: tuple[int, int, int], at_once: int = 1) -> Each:
+        """The network for images of one shape, as `openvino_engine.compiled` gives it.
 
         Raises
         ------
@@ -92,11 +97,16 @@ class OnnxNetwork:
             given = list(model.output(0).get_shape())
             if given != [1, self.classes, *shape]:
                 raise ValueError(f"it gives {given} for an input of {shape}")
-            run = infer_function(model, threads)
+            run = infer_each(model, at_once)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise InvalidInput(f"{self.path.name}: its network cannot be run on {shape} voxels: {reason}") from error
-        return run if self.final == "none" else lambda image, job=None: _scores(run(image, job), self.final)
+
+        def each(images: Sequence[np.ndarray], job: Job | None = None) -> Generator[np.ndarray, None, None]:
+            for found in run(images, job):
+                yield _scores(found, self.final)
+
+        return run if self.final == "none" else each
 
 
 def _five(port: Port, file: str, what: str) -> tuple[int, tuple[int, int, int] | None]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
 
 from TwinCore import Job
 
-from .openvino_engine import infer_function, openvino_package
+from .openvino_engine import Each, infer_each, openvino_package
 
 
-def compiled_module(
-    module: torch.nn.Module, channels: int, shape: tuple[int, int, int], threads: int | None = None
-) -> Callable[..., np.ndarray]:
-    """A function from an image (channels, k, j, i) of one shape, and a job, to the module's scores (classes, k, j, i).
+def compiled_module(module: torch.nn.Module, channels: int, shape: tuple[int, int, int], at_once: int = 1) -> Each:
+    """A module for images of one shape, as `openvino_engine.compiled` gives it.
 
     Parameters
     ----------
@@ -23,7 +21,7 @@ def compiled_module(
         From (1, channels, k, j, i) to (1, classes, k, j, i), whose way does not depend on the values.
     channels : int
     shape : three ints
-    threads : int, optional
+    at_once : int
 
     Raises
     ------
@@ -40,15 +38,17 @@ def compiled_module(
     decoder = TorchScriptPythonDecoder(module, example_input=(example,))  # must outlive the conversion
     model = frontend.convert(frontend.load(decoder))
     model.reshape([1, channels, *shape])
-    return infer_function(model, threads)
+    return infer_each(model, at_once)
 
 
-def run_module(module: torch.nn.Module) -> Callable[..., np.ndarray]:
+def run_module(module: torch.nn.Module) -> Each:
     """The same in torch itself, which cannot be cancelled on the way."""
     module.eval()
 
-    def run(image: np.ndarray, job: Job | None = None) -> np.ndarray:
-        with torch.inference_mode():
-            return module(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None])[0].numpy()
+    def each(images: Sequence[np.ndarray], job: Job | None = None) -> Generator[np.ndarray, None, None]:
+        for image in images:
+            with torch.inference_mode():
+                scores = module(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None])[0].numpy()
+            yield scores
 
-    return run
+    return each

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from itertools import product
 
 import numpy as np
 from numba import njit, prange
 
-from TwinCore import Job
+from TwinCore import Job, bounding_box
 
-Run = Callable[[np.ndarray, Job], np.ndarray]
-"""From a window (channels, k, j, i), and a job to be cancelled, to scores (classes, k, j, i)."""
+Run = Callable[[Sequence[np.ndarray], Job], Generator[np.ndarray, None, None]]
+"""From windows (channels, k, j, i), and a job to be cancelled, to the scores (classes, k, j, i) of each in turn."""
 
 CERTAIN = 100.0
 """Score of the background where nothing was looked at: no other class is left a share.
 
 Of classes that overlap, which have no background, each has its negative."""
 
+MARGIN = 4
+"""Voxels round a body that windows cover as well."""
+
 EDGE_SIGMA = 0.125
 """Width of a window's Gaussian weight, as a share of the window: its middle counts most."""
 
 
-def window_starts(
-    shape: Sequence[int], size: Sequence[int], overlap: float, inside: np.ndarray | None = None
-) -> list[tuple[int, ...]]:
+def window_starts(shape: Sequence[int], size: Sequence[int], overlap: float) -> list[tuple[int, ...]]:
     """First voxels (k, j, i) of the windows over a volume, the last ones ending with it.
 
     Parameters
@@ -33,18 +35,54 @@ def window_starts(
         Of the volume and of a window; along no axis is the window longer.
     overlap : float
         Share of a window that its neighbour covers too, below 1.
-    inside : bool array, shape (k, j, i), optional
-        Windows that hold none of it are left out.
     """
     along = []
     for length, edge in zip(shape, size):
         step = max(int(edge * (1 - overlap)), 1)
-        count = 1 + int(np.ceil(max(length - edge, 0) / step))
-        along.append(sorted({min(n * step, length - edge) for n in range(count)}))
-    starts = list(product(*along))
-    if inside is None:
-        return starts
-    return [s for s in starts if inside[tuple(slice(a, a + e) for a, e in zip(s, size))].any()]
+        along.append(sorted({min(n * step, length - edge) for n in range(_count(length, edge, overlap))}))
+    return list(product(*along))
+
+
+def fitted_windows(
+    inside: np.ndarray, size: Sequence[int], overlap: float, freedom: float = 0.0, multiple: int = 1
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Size and first voxels (k, j, i) of the windows that cover a body with the fewest voxels.
+
+    Parameters
+    ----------
+    inside : bool array, shape (k, j, i)
+        The body; windows that hold none of it are left out.
+    size : three ints
+        Of the window that the network was made for; along no axis is it longer than the volume.
+    overlap : float
+        Least share of a window that its neighbour covers too, below 1.
+    freedom : float
+        Share by which windows may be longer or shorter than that along each axis.
+    multiple : int
+        Of which their lengths are one, where they differ from `size`.
+    """
+    if not inside.any():
+        return tuple(size), []
+    edges, along = [], []
+    for first, last, edge, length in zip(*bounding_box(inside, MARGIN), size, inside.shape):
+        others = range(multiple, length + 1, multiple)
+        edges_tried = {edge, *(n for n in others if abs(n - edge) <= freedom * edge)}
+        # Of windows with as few voxels, those nearest to what the network was made for.
+        count, edge = min(
+            ((_count(last - first, n, overlap), n) for n in edges_tried),
+            key=lambda one: (one[0] * one[1], abs(one[1] - edge), one[1]),
+        )
+        begin = int(np.clip((first + last - max(edge, last - first)) // 2, 0, length - edge))
+        end = max(begin, last - edge)
+        edges.append(edge)
+        along.append([round(begin + (end - begin) * n / max(count - 1, 1)) for n in range(count)])
+    starts = [s for s in product(*along) if inside[tuple(slice(a, a + e) for a, e in zip(s, edges))].any()]
+    return tuple(edges), starts
+
+
+def _count(length: int, edge: int, overlap: float) -> int:
+    """How many windows cover a length."""
+    return 1 + int(np.ceil(max(length - edge, 0) / max(int(edge * (1 - overlap)), 1)))
 
 
 def window_weight(size: Sequence[int]) -> np.ndarray:
@@ -59,8 +97,7 @@ def windowed(
     image: np.ndarray,
     classes: int,
     size: Sequence[int],
-    overlap: float = 0.25,
-    inside: np.ndarray | None = None,
+    starts: Sequence[tuple[int, ...]],
     job: Job | None = None,
     overlapping: bool = False,
 ) -> np.ndarray:
@@ -77,9 +114,8 @@ def windowed(
     classes : int
     size : three ints
         Of a window along k, j, i.
-    overlap : float
-    inside : bool array, shape (k, j, i), optional
-        What matters: windows without any of it are skipped.
+    starts : sequence of three ints
+        First voxels (k, j, i) of the windows.
     job : Job, optional
     overlapping : bool
         Whether classes overlap, and none is the background.
@@ -88,9 +124,11 @@ def windowed(
     scores = np.zeros((*shape, classes), np.float32)
     weights = np.zeros(shape, np.float32)
     weight = window_weight(size)
-    for start in job.each(window_starts(shape, size, overlap, inside), "windows"):
-        box = tuple(slice(a, a + n) for a, n in zip(start, size))
-        _add(scores, weights, run(image[(slice(None), *box)], job), weight, np.array(start))
+    windows = [image[(slice(None), *(slice(a, a + n) for a, n in zip(start, size)))] for start in starts]
+    if windows:
+        with closing(run(windows, job)) as found:
+            for start, window in zip(job.each(starts, "windows"), found):
+                _add(scores, weights, window, weight, np.array(start))
     elsewhere = np.full(classes, -CERTAIN if overlapping else 0.0, np.float32)
     if not overlapping:
         elsewhere[0] = CERTAIN
@@ -104,10 +142,9 @@ def _add(scores, weights, window, weight, start):
     for k in prange(depth):
         for j in range(height):
             row = scores[start[0] + k, start[1] + j]
-            for c in range(classes):
-                for i in range(width):
-                    row[start[2] + i, c] += weight[k, j, i] * window[c, k, j, i]
             for i in range(width):
+                for c in range(classes):
+                    row[start[2] + i, c] += weight[k, j, i] * window[c, k, j, i]
                 weights[start[0] + k, start[1] + j, start[2] + i] += weight[k, j, i]
 
 
