@@ -12,9 +12,10 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
-from .model import Anatomy, Comparison, Observation, Posterior
+from .model import Anatomy, Comparison, Posterior
 from .radiotherapy import SCENARIOS, Schedule
 from .tumour_growth import TumourGrowth
+from .tumour_observations import TumourObservation, described
 from .twin_anatomy import anatomy_of
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class SimulationStep:
         How far ahead to look, from the reference scan.
     scenarios : sequence of Schedule
         The first is the one that the others are compared with.
-    observations : sequence of Observation
-        Volumes at follow-up; without any the prediction is the prior's.
+    observations : sequence of Observation, Outline, Cellularity or Uptake
+        Volumes and images at follow-up; without any the prediction is the prior's.
     received : Schedule, optional
         Treatment that the patient received during the follow-up.
     members, seed : int
@@ -83,7 +84,7 @@ class SimulationStep:
     model: str = "tumour_growth"
     horizon_days: int = 120
     scenarios: Sequence[Schedule] = SCENARIOS
-    observations: Sequence[Observation] = ()
+    observations: Sequence[TumourObservation] = ()
     received: Schedule = SCENARIOS[0]
     members: int = 48
     seed: int = 0
@@ -97,7 +98,7 @@ class SimulationStep:
             "segments": dict(self.segments),
             "horizon_days": self.horizon_days,
             "scenarios": [asdict(s) for s in self.scenarios],
-            "observations": [asdict(o) for o in self.observations],
+            "observations": [described(o) for o in self.observations],
             "received": asdict(self.received),
             "members": self.members,
             "seed": self.seed,

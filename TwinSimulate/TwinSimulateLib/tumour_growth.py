@@ -13,11 +13,12 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import MILLILITRE, NO_UNIT
 
-from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
+from .model import Anatomy, Comparison, Curve, Model, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
 from .radiotherapy import NO_TREATMENT, Schedule
 from .tumour_answers import prediction, scenario_table
 from .tumour_calibration import TumourCalibration
+from .tumour_observations import TumourObservation
 from .tumour_presets import PRESETS, growth, titles
 from .tumour_run import Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
@@ -137,20 +138,21 @@ class TumourGrowth(Model):
     def calibrate(
         self,
         anatomy: Anatomy,
-        observations: Sequence[Observation],
+        observations: Sequence[TumourObservation],
         job: Job,
         schedule: Schedule = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
     ) -> Posterior:
-        """Growth, spread and (where the patient was treated) radiosensitivity from volumes at follow-up.
+        """Growth, spread and (where the patient was treated) radiosensitivity from follow-up scans.
 
         Parameters
         ----------
         anatomy : Anatomy
-        observations : sequence of Observation
-            Of "volume", in mL; one at day 0 with another threshold (FLAIR beside T1 with contrast) tells D/rho.
+        observations : sequence of Observation, Outline, Cellularity or Uptake
+            An `Observation` is of "volume", in mL. One at day 0 that shows more than the outline itself (a volume or an
+            outline at another threshold, as FLAIR beside T1 with contrast, or a map) tells D/rho.
         job : Job
         schedule : Schedule
             Treatment that the patient received.
@@ -170,7 +172,7 @@ class TumourGrowth(Model):
     def check_calibration(
         self,
         anatomy: Anatomy,
-        observations: Sequence[Observation],
+        observations: Sequence[TumourObservation],
         posterior: Posterior,
         job: Job,
         schedule: Schedule = NO_TREATMENT,
