@@ -118,6 +118,7 @@ def case_steps(loaded: LoadedCase) -> Steps:
         horizon_days=asked.horizon_days,
         scenarios=[Schedule.parse(text) for text in asked.scenarios],
         observations=loaded.observations,
+        start=loaded.start,
         members=asked.members,
         seed=asked.seed,
     )

@@ -1,11 +1,11 @@
 """Whether calibration on maps and outlines finds growth and spread, and foretells the next visit: `make bench`.
 
 Each synthetic patient has growth and spread drawn from the prior and an ellipsoid of tumour in a block of soft tissue,
-grown on a grid of 0.7 mm. At the reference scan and at a visit 40 days later there is a map of cellularity whose errors
-are as large as images leave them (R2 of about 0.55) and go together over 3 mm, and an outline that is drawn a little too
-wide or narrow, and wavy: the model's start is laid along the first, drawn one. What is fitted is then compared with
-the truth, and what is predicted for day 80 with the tumour of that day. For comparison each patient is fitted as if the
-voxels' errors were independent, too.
+grown on a grid of 0.7 mm. At the reference scan and at a visit 40 days later there is a map of cellularity, which
+explains as much of the true density as images do (R2 of about 0.55) and whose errors go together over 3 mm, and an
+outline that is drawn a little too wide or narrow, and wavy: the model's start is laid along the first, drawn one. What
+is fitted is then compared with the truth, and what is predicted for day 80 with the tumour of that day. For comparison
+each patient is fitted as if the voxels' errors were independent, too.
 
 Another number of patients can be given: `python Testing/benchmarks/recovery.py 10`.
 """
@@ -22,7 +22,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from TwinCore import Grid, Image, Job
 from TwinCore.parameter import complete
 from TwinSimulateLib import registry
-from TwinSimulateLib.cellularity import NOISE_SD
+from TwinSimulateLib.cellularity import R_SQUARED
 from TwinSimulateLib.model import Anatomy
 from TwinSimulateLib.radiotherapy import NO_TREATMENT
 from TwinSimulateLib.tumour_observations import CORRELATION_MM, Cellularity, Outline, TumourObservation
@@ -62,8 +62,8 @@ class Patient:
     r_squared: float
 
 
-def make_patient(truth: dict[str, float], random: np.random.Generator, noise_sd: float = NOISE_SD) -> Patient:
-    """A patient of these parameters."""
+def make_patient(truth: dict[str, float], random: np.random.Generator, r_squared: float = R_SQUARED) -> Patient:
+    """A patient of these parameters, whose maps explain `r_squared` of the density."""
     grid, tissue = Grid.isotropic(SHAPE), np.ones(SHAPE, bool)
     axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in SHAPE], indexing="ij")
     tumour = sum((a / r) ** 2 for a, r in zip(axes, random.uniform(*RADII_MM, 3))) < 1
@@ -74,19 +74,21 @@ def make_patient(truth: dict[str, float], random: np.random.Generator, noise_sd:
     densities = [stages.on_anatomy(density, run.stage) for density in run.densities]
     threshold = complete(model.parameters, truth)["detection_threshold"]
     drawn = [draw(density >= threshold, random) for density in densities[:2]]
-    maps, known = [], [distance_transform_edt(~mask) <= MAPPED_MM for mask in drawn]
-    for density, here in zip(densities, known):
+    observations: list[TumourObservation] = []
+    shown, true = [], []
+    for day, density, mask in zip(DAYS, densities, drawn):
+        known = distance_transform_edt(~mask) <= MAPPED_MM
+        noise_sd = float(density[known].std()) * ((1.0 - r_squared) / r_squared) ** 0.5
         error = gaussian_filter(random.standard_normal(SHAPE), CORRELATION_MM / 2**0.5)
         seen = np.clip(density + noise_sd * error / error.std(), 0.0, 1.0)
-        maps.append(np.where(here, seen, np.nan).astype(np.float32))
-    pairs = zip(*((m[here], d[here]) for m, d, here in zip(maps, densities, known)))
-    r_squared = float(np.corrcoef(*map(np.concatenate, pairs))[0, 1] ** 2)
-    observations: list[TumourObservation] = [
-        Cellularity(day, Image(values, grid, name="cellularity"), noise_sd) for day, values in zip(DAYS, maps)
-    ]
+        image = Image(np.where(known, seen, np.nan).astype(np.float32), grid, name="cellularity")
+        observations.append(Cellularity(day, image, noise_sd))
+        shown.append(seen[known])
+        true.append(density[known])
     observations.append(Outline(DAYS[1], Image(drawn[1], grid, name="outline"), LOG_SD))
-    seen = Anatomy(grid, {"tumour": drawn[0], "soft tissue": tissue})
-    return Patient(seen, observations, truth, float(run.volume_ml[2, 0]), densities[2] >= threshold, r_squared)
+    explained = float(np.corrcoef(np.concatenate(shown), np.concatenate(true))[0, 1] ** 2)
+    seen_anatomy = Anatomy(grid, {"tumour": drawn[0], "soft tissue": tissue})
+    return Patient(seen_anatomy, observations, truth, float(run.volume_ml[2, 0]), densities[2] >= threshold, explained)
 
 
 def draw(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -128,12 +130,14 @@ def main(patients: int) -> None:
     print(f"posterior over prior deviation, median: {np.median(widths, axis=0).round(2)} of {', '.join(FITTED)}")
     print(f"patients whose noise was widened: {widened}")
     print(
-        f"volume on day {DAYS[2]:g} within its 90 % (50 %) interval: {100 * ninety.mean():.0f} ({100 * fifty.mean():.0f}) %"
+        f"volume on day {DAYS[2]:g} within its 90 % (50 %) interval: "
+        f"{100 * ninety.mean():.0f} ({100 * fifty.mean():.0f}) %"
     )
     low, middle, high = np.percentile(ratio, (5, 50, 95))
     print(f"predicted over true volume: median {middle:.2f}, 5 to 95 % of patients {low:.2f} to {high:.2f}")
     print(
-        f"Dice of the predicted outline: median {np.median(dice):.2f}, 5 % of patients below {np.percentile(dice, 5):.2f}"
+        f"Dice of the predicted outline: median {np.median(dice):.2f}, "
+        f"5 % of patients below {np.percentile(dice, 5):.2f}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from . import registry
 from .model import Anatomy, Comparison, Posterior
 from .radiotherapy import SCENARIOS, Schedule
 from .tumour_growth import TumourGrowth
-from .tumour_observations import TumourObservation, described
+from .tumour_observations import Cellularity, TumourObservation, checked, described
 from .twin_anatomy import anatomy_of
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class SimulationStep:
         Treatment that the patient received during the follow-up.
     members, seed : int
         Size and seed of the ensemble.
+    start : Image, optional
+        Cellularity at the reference scan, 0 to 1, not a number where it is not known: the density at day 0 within the
+        outline, in place of the wave that the model lays along it. It must not be among the observations, too.
     values : mapping of str to float
         Parameters at other values than the preset's: an uncertain one is then believed to lie about that.
     """
@@ -88,6 +91,7 @@ class SimulationStep:
     received: Schedule = SCENARIOS[0]
     members: int = 48
     seed: int = 0
+    start: Image | None = None
     values: Mapping[str, float] = field(default_factory=dict)
     name: str = "TwinSimulate"
 
@@ -102,6 +106,7 @@ class SimulationStep:
             "received": asdict(self.received),
             "members": self.members,
             "seed": self.seed,
+            "start": described(Cellularity(0.0, self.start)) if self.start is not None else None,
             "values": dict(self.values),
         }
 
@@ -111,10 +116,16 @@ class SimulationStep:
             raise InvalidInput(f"The horizon must be from 1 to {LONGEST_HORIZON_DAYS} days, not {self.horizon_days}.")
         if not 2 <= self.members <= 10_000:
             raise InvalidInput(f"An ensemble needs from 2 to 10000 members, not {self.members}.")
+        for observation in checked(self.observations) if self.observations else ():
+            if self.start is not None and getattr(observation, "image", None) is self.start:
+                raise InvalidInput("The start is among the observations, too: the same map would count twice.")
+        if self.start is not None:
+            Cellularity(0.0, self.start).check()
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        return anatomy_of(twin, self.check().requires(), self.segments)
+        anatomy = anatomy_of(twin, self.check().requires(), self.segments)
+        return anatomy if self.start is None else replace(anatomy, images={"cellularity": self.start})
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()

@@ -28,7 +28,8 @@ class TumourGrowth(Model):
     """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
 
     An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
-    and the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread.
+    the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread, and the image
+    "cellularity" (0 to 1, not a number where it is not known), which is then the density at day 0 within the outline.
 
     >>> model = TumourGrowth("soft-tissue sarcoma")
     >>> posterior = model.prior()

@@ -24,6 +24,7 @@ from scipy.special import ndtr
 from TwinCore import Grid, Image, InvalidInput, Job, resample
 from TwinCore.units import MILLILITRE, NO_UNIT
 
+from .area_average import area_average
 from .cellularity import NOISE_SD
 from .model import Observation
 from .numerics.level_set import share_above
@@ -34,11 +35,10 @@ from .tumour_stage import Stage, Stages
 
 BLUR_MM = 1.0
 """How far a drawn outline is locally off; both outlines are blurred by it, or by a voxel where that is more."""
-LEAST_KNOWN = 0.5
+LEAST_SEEN = 0.5
+"""Share of the tumour at the reference scan that an image must have in its field of view."""
 SPAN_PERCENTILES = (99.0, 1.0)
 """Of an uptake: what lies between them is taken for densities from 0 to 1."""
-MOST_PARTS = 6
-"""Parts of a voxel along an edge over which a finer image is averaged, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ class MapReadOut(ReadOut):
 
     def __init__(self, observation: VoxelMap, stage: Stage):
         self.observation, self._grid = observation, stage.grid
-        values, known = area_average(observation.image, stage)
+        values, known = averaged(observation, stage)
         self._known = known & stage.equation.domain
         if not self._known.any():
             raise _misplaced(observation)
@@ -191,7 +191,7 @@ class OutlineReadOut(_Volume):
     def __init__(self, observation: Outline, stage: Stage):
         super().__init__(observation)
         self._grid, self._domain = stage.grid, stage.equation.domain
-        values, _ = area_average(observation.image, stage)
+        values, _ = averaged(observation, stage)
         within = np.where(self._domain, values, 0.0)
         if not (within[stage.distance_mm <= 0] > 0).any():
             raise _misplaced(observation)
@@ -263,32 +263,18 @@ def cut_off_variance(density: np.ndarray, noise_sd: float) -> np.ndarray:
     return square - cut_off_mean(density, noise_sd) ** 2
 
 
-def area_average(image: Image, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
-    """An image averaged over each voxel of a stage, and where at least half of the voxel is known.
+def averaged(observation: ImageObservation, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """`area_average` of its image on a stage.
 
     Raises
     ------
     InvalidInput
         If half of the tumour at the reference scan is outside the image's field of view.
     """
-    grid = stage.grid
-    parts = np.ceil(grid.spacing / image.grid.spacing.min() - 0.1).clip(1, MOST_PARTS).astype(int)
-    fine = grid.with_spacing(grid.spacing / parts)
-    known = np.isfinite(image.array)
-
-    def averaged(values):
-        carried = resample(Image(values.astype(np.float32), image.grid), fine).array
-        k, j, i = grid.shape
-        return carried.reshape(k, parts[2], j, parts[1], i, parts[0]).mean(axis=(1, 3, 5))
-
-    tumour = stage.distance_mm <= 0
-    if averaged(np.ones(image.grid.shape))[tumour].mean() < LEAST_KNOWN:
-        raise InvalidInput(
-            f"Image {image.name!r} does not show the tumour of the reference scan: it must be in its frame "
-            "(registered to it)."
-        )
-    share = averaged(known)
-    return averaged(np.where(known, image.array, 0.0)) / np.maximum(share, 1e-6), share >= LEAST_KNOWN
+    seen = area_average(Image(np.ones(observation.image.grid.shape, np.float32), observation.image.grid), stage.grid)[1]
+    if seen[stage.distance_mm <= 0].mean() < LEAST_SEEN:
+        raise _misplaced(observation)
+    return area_average(observation.image, stage.grid)
 
 
 def on_grid(values: np.ndarray, source: Grid, grid: Grid) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
+from .area_average import area_average
 from .fibre_tensor import fibre_tensor
 from .model import Anatomy
 from .numerics.barrier import closed_faces, distance_round
@@ -47,6 +48,8 @@ class Stage:
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
+    cellularity : array, shape (k, j, i), optional
+        Density at the reference scan where it is known within the outline, not a number elsewhere.
     """
 
     grid: Grid
@@ -55,15 +58,17 @@ class Stage:
     relative_width: np.ndarray
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
+    cellularity: np.ndarray | None = None
 
     def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
 
         Each voxel takes the wave of its own tissue, so that the unseen part reaches farther into white than into grey
-        matter.
+        matter. Where the cellularity is known it takes the place of the wave.
         """
         length = front_length_mm(diffusivity, rate) * self.relative_width
-        return np.where(self.equation.domain, front_profile(self.distance_mm, length, threshold), 0.0)
+        wave = np.where(self.equation.domain, front_profile(self.distance_mm, length, threshold), 0.0)
+        return wave if self.cellularity is None else np.where(np.isnan(self.cellularity), wave, self.cellularity)
 
     def is_reached(self, density: np.ndarray) -> bool:
         """Whether the tumour has come to the edge of the box where the anatomy goes on."""
@@ -76,7 +81,7 @@ class Stages:
     Parameters
     ----------
     anatomy : Anatomy
-        Its tissue "barrier" and its image "diffusion_tensor" are used where they are there.
+        Its tissue "barrier" and its images "diffusion_tensor" and "cellularity" are used where they are there.
     relative_diffusivity : mapping of str to float
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
@@ -99,6 +104,7 @@ class Stages:
         self._cover, self._weighted = cover, weighted
         self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
         self._fibres = anatomy.images.get("diffusion_tensor")
+        self._cellularity = anatomy.images.get("cellularity")
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
@@ -192,6 +198,10 @@ class Stages:
                 for end, is_open in ((0, low[axis] > 0), (-1, high[axis] < self.grid.shape[axis]))
                 if is_open
             ]
+        cellularity = None
+        if self._cellularity is not None:
+            density, known = area_average(self._cellularity, grid)
+            cellularity = np.where(known & domain & (distance <= 0), np.clip(density, 0.0, 1.0), np.nan)
         tensor = None if self._fibres is None else fibre_tensor(self._fibres, grid)
         closed = None
         if self._barrier is not None:
@@ -204,6 +214,7 @@ class Stages:
             np.sqrt(relative),
             margin_mm,
             tuple(faces),
+            cellularity,
         )
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
