@@ -78,9 +78,8 @@ def make_patient(truth: dict[str, float], random: np.random.Generator, r_squared
     shown, true = [], []
     for day, density, mask in zip(DAYS, densities, drawn):
         known = distance_transform_edt(~mask) <= MAPPED_MM
-        noise_sd = float(density[known].std()) * ((1.0 - r_squared) / r_squared) ** 0.5
         error = gaussian_filter(random.standard_normal(SHAPE), CORRELATION_MM / 2**0.5)
-        seen = np.clip(density + noise_sd * error / error.std(), 0.0, 1.0)
+        noise_sd, seen = with_error(density, error / error.std(), known, r_squared)
         image = Image(np.where(known, seen, np.nan).astype(np.float32), grid, name="cellularity")
         observations.append(Cellularity(day, image, noise_sd))
         shown.append(seen[known])
@@ -89,6 +88,16 @@ def make_patient(truth: dict[str, float], random: np.random.Generator, r_squared
     explained = float(np.corrcoef(np.concatenate(shown), np.concatenate(true))[0, 1] ** 2)
     seen_anatomy = Anatomy(grid, {"tumour": drawn[0], "soft tissue": tissue})
     return Patient(seen_anatomy, observations, truth, float(run.volume_ml[2, 0]), densities[2] >= threshold, explained)
+
+
+def with_error(density: np.ndarray, error: np.ndarray, known: np.ndarray, r_squared: float) -> tuple[float, np.ndarray]:
+    """The density plus as much error as leaves this share of it explained where it is known, cut off at 0 and 1."""
+    noise_sd, seen = float(density[known].std()), density
+    for _ in range(20):
+        seen = np.clip(density + noise_sd * error, 0.0, 1.0)
+        found = np.corrcoef(seen[known], density[known])[0, 1] ** 2
+        noise_sd *= float(np.sqrt(found / (1.0 - found) * (1.0 - r_squared) / r_squared))
+    return noise_sd, seen
 
 
 def draw(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -45,6 +45,8 @@ class Stage:
     relative_width : array, shape (k, j, i)
         Width of a front in each voxel's tissue, relative to where cells move most easily: the root of the relative
         diffusivity.
+    radius_mm : float
+        Three times the tumour's volume over its surface: the radius of a ball.
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
@@ -56,18 +58,22 @@ class Stage:
     equation: ReactionDiffusion
     distance_mm: np.ndarray
     relative_width: np.ndarray
+    radius_mm: float
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
     cellularity: np.ndarray | None = None
 
-    def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
+    def start(self, diffusivity: float, rate: float, threshold: float, outline_scale: float = 1.0) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
+
+        The outline is moved outwards or inwards all round so that the volume within is `outline_scale` times its own.
 
         Each voxel takes the wave of its own tissue, so that the unseen part reaches farther into white than into grey
         matter. Where the cellularity is known it takes the place of the wave.
         """
         length = front_length_mm(diffusivity, rate) * self.relative_width
-        wave = np.where(self.equation.domain, front_profile(self.distance_mm, length, threshold), 0.0)
+        distance_mm = self.distance_mm - self.radius_mm * (outline_scale ** (1 / 3) - 1.0)
+        wave = np.where(self.equation.domain, front_profile(distance_mm, length, threshold), 0.0)
         return wave if self.cellularity is None else np.where(np.isnan(self.cellularity), wave, self.cellularity)
 
     def is_reached(self, density: np.ndarray) -> bool:
@@ -108,12 +114,12 @@ class Stages:
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
-        radius_mm = (3000.0 * self.volume_ml / (4.0 * math.pi)) ** (1 / 3)
-        self._coarsest = radius_mm / VOXELS_A_RADIUS
+        self._coarsest = (3000.0 * self.volume_ml / (4.0 * math.pi)) ** (1 / 3) / VOXELS_A_RADIUS
         self._forced = spacing_mm
         self._made: dict[float, Stage] = {}
         self._low, self._high = bounding_box(self._tumour)
         self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._radius_mm = self._volume_over_surface_mm() * 3.0
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
         """The spacing for each member, in mm: makes wide enough boxes, and checks that each front is resolved."""
@@ -212,10 +218,17 @@ class Stages:
             ReactionDiffusion(domain, grid.spacing, relative, tensor=tensor, closed=closed),
             distance,
             np.sqrt(relative),
+            self._radius_mm,
             margin_mm,
             tuple(faces),
             cellularity,
         )
+
+    def _volume_over_surface_mm(self) -> float:
+        """The surface being that of the voxels within a voxel of the outline, over the thickness of that layer."""
+        reach = float(self.grid.spacing.max())
+        near = np.abs(self._distance(*self._box(2.0 * reach))) <= reach
+        return 2.0 * reach * np.count_nonzero(self._tumour) / np.count_nonzero(near)
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Signed distance to the outline, half-way between the voxels on its sides, from low to high."""
