@@ -62,7 +62,8 @@ def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: floa
         As its `advance_state` gives it.
     threshold : float
     """
-    level, (low, high) = _levels(threshold)
+    level = math.log(threshold**-0.5 - 1.0)
+    low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
     inside, total = _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
     return float(inside.sum()), float(total.sum())
 
@@ -92,15 +93,9 @@ def share_above(equation: ReactionDiffusion, density: np.ndarray, threshold: flo
     density : array, shape (k, j, i)
     threshold : float
     """
-    state = equation.state(density)
-    shares = np.zeros_like(state)
-    level, (low, high) = _levels(threshold)
-    _shares(state, shares, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
-    return equation.density(shares)
-
-
-def _levels(threshold: float) -> tuple[float, tuple[float, float]]:
-    """The phase of the threshold, and the densities between which a voxel may be cut by the surface."""
     level = math.log(threshold**-0.5 - 1.0)
     low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
-    return level, (low, high)
+    state = equation.state(density)
+    shares = np.zeros_like(state)
+    _shares(state, shares, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    return equation.density(shares)
