@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CalibrationStep(SimulationStep):
-    """Calibrate a model on volumes and images at follow-up, and say how well it fits; it takes what `SimulationStep` does.
+    """Calibrate a model on volumes and images at follow-up, and say how well it fits; see `SimulationStep`.
 
     >>> run = execute(twin, CalibrationStep("glioma", observations=[Observation("volume", 90.0, 31.0, 0.1)]))
     """
