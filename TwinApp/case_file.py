@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.guard import display_name
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
+from TwinSimulateLib.tumour_observations import CORRELATION_MM
 
 from .toml_file import Name, StrictTable, read_toml
 
@@ -130,21 +131,53 @@ class Simulation(StrictTable):
 
 
 class ObservationEntry(StrictTable):
-    """A volume measured at a visit: given in mL, or measured on a label map."""
+    """What a visit shows: a volume, given in mL or measured on a label map, or an image of the tumour.
 
-    quantity: Literal["volume"] = "volume"
-    time_days: float
+    An outline is a label map, cellularity a map of it or of the ADC, uptake an image of a tracer: files in the frame
+    of the reference.
+    """
+
+    quantity: Literal["volume", "outline", "cellularity", "uptake"] = "volume"
+    time_days: float | None = Field(None, ge=0)
+    date: Name | None = None
     volume_ml: float | None = Field(None, gt=0)
     path: Name | None = None
     labels: list[int] | None = None
+    image: Name | None = None
     threshold: float | None = Field(None, gt=0, lt=1)
     log_sd: float = Field(0.1, gt=0, le=2)
+    unit: Literal["1", "mm2/s", "um2/s"] = "1"
+    inside: Name | None = None
+    noise_sd: float | None = Field(None, gt=0)
+    correlation_mm: float = Field(CORRELATION_MM, ge=0, le=100)
+    start: bool = False
 
     @model_validator(mode="after")
-    def _one_source(self) -> ObservationEntry:
-        if (self.volume_ml is None) == (self.path is None):
+    def _of_its_kind(self) -> ObservationEntry:
+        if self.quantity == "volume" and (self.volume_ml is None) == (self.path is None):
             raise ValueError("give either volume_ml or path")
+        if self.quantity != "volume" and self.path is None:
+            raise ValueError(f"an observation of {self.quantity} needs the path of its image")
+        if (self.time_days is None) == (self.date is None):
+            raise ValueError("say when the visit was: either date, as 2024-05-31, or time_days from the reference scan")
+        allowed = {"quantity", "time_days", "date", "path", "image", "labels", *_KEYS[self.quantity]}
+        useless = sorted(self.model_fields_set - allowed)
+        if useless:
+            raise ValueError(f"an observation of {self.quantity} has no {', '.join(useless)}")
+        if self.unit != "1" and self.inside is None:
+            raise ValueError("an ADC map needs inside, the outline in which it tells of the tumour")
+        if self.quantity in ("cellularity", "uptake") and self.labels is not None and self.inside is None:
+            raise ValueError("labels are those of the label map inside, which is not given")
         return self
+
+
+_KEYS = {
+    "volume": {"volume_ml", "threshold", "log_sd"},
+    "outline": {"threshold", "log_sd"},
+    "cellularity": {"unit", "inside", "noise_sd", "correlation_mm", "start"},
+    "uptake": {"inside", "noise_sd", "correlation_mm"},
+}
+"""What an observation of each quantity can say beside when, where and on which labels."""
 
 
 class Truth(StrictTable):
@@ -195,6 +228,17 @@ class CaseFile(StrictTable):
             if used is not None and used not in single:
                 raise ValueError(f"{where} names the image {used!r}; there are: {', '.join(single)}")
         frames = list(dict.fromkeys(image.frame or image.name for image in self.image))
+        in_reference = [
+            i.name for i in self.image if (i.frame or i.name) == (self.reference.frame or self.reference.name)
+        ]
+        for observation in self.observation:
+            if observation.image is not None and observation.image not in in_reference:
+                raise ValueError(
+                    f"observation.image names {observation.image!r}, which is not in the frame of the reference; "
+                    f"there are: {', '.join(in_reference)}. Carry it there first: digitaltwin fuse"
+                )
+        if sum(observation.start for observation in self.observation) > 1:
+            raise ValueError("only one observation can be the start")
         for entry in self.fusion.frame:
             if entry.name not in frames:
                 raise ValueError(f"fusion.frame names the frame {entry.name!r}; there are: {', '.join(frames)}")

@@ -23,10 +23,11 @@ from TwinFusionLib.suv import KINDS, to_suv
 from TwinSegmentLib.dicom_seg import read_dicom_seg
 from TwinSegmentLib.label_map import read_label_map
 from TwinSegmentLib.rtstruct import read_rtstruct
-from TwinSimulateLib.declared import DIFFUSION_TENSOR
-from TwinSimulateLib.model import Observation
+from TwinSimulateLib.declared import CELLULARITY, DIFFUSION_TENSOR
+from TwinSimulateLib.tumour_observations import TumourObservation
 
-from .case_file import CaseFile, ImageEntry, MapEntry, ObservationEntry, OutlineEntry, inside, read_case_file
+from .case_file import CaseFile, ImageEntry, MapEntry, OutlineEntry, inside, read_case_file
+from .observing import read_observations
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +41,18 @@ class LoadedCase:
         By name, the reference first.
     outlines : mapping of str to Segmentation
         By the name of the image that they were drawn on, on its grid.
-    observations : tuple of Observation
+    observations : tuple of Observation, Outline, Cellularity and Uptake
     series : mapping of str to sequence of Image
         Series over time, by name, each image with its time in days.
     maps : mapping of str to (str, Image)
-        By what the model calls them: the name of the image in whose frame each lies, and the map itself.
+        By what the model calls them: the name of the image in whose frame each lies, and the map itself; an observed
+        cellularity that the model is to start from is one of them.
     """
 
     case: CaseFile
     images: Mapping[str, Image]
     outlines: Mapping[str, Segmentation]
-    observations: tuple[Observation, ...]
+    observations: tuple[TumourObservation, ...]
     series: Mapping[str, Sequence[Image]] = field(default_factory=dict)
     maps: Mapping[str, tuple[str, Image]] = field(default_factory=dict)
 
@@ -99,8 +101,8 @@ def load_files(case: CaseFile, folder: Path, job: Job | None = None) -> LoadedCa
         image, series = read[outline.image]
         here = _read_outline(outline, folder, image, series, job)
         outlines[outline.image] = _joined(outlines.get(outline.image), here, outline.image)
-    observations = tuple(_observation(entry, folder) for entry in case.observation)
-    maps = {}
+    observations, start = read_observations(case.observation, folder, images[case.reference.name].time)
+    maps = {} if start is None else {CELLULARITY.name: (case.reference.name, start)}
     for entry in case.map:
         where, (image, series) = entry.image or case.reference.name, found[entry.name]
         _check_frame(entry.name, series, where, read[where][1])
@@ -228,14 +230,3 @@ def _joined(first: Segmentation | None, second: Segmentation, image: str) -> Seg
     return Segmentation.from_masks(
         first.grid, masks, codes, {s.name: s.colour for part in parts for s in part.segments}
     )
-
-
-def _observation(entry: ObservationEntry, folder: Path) -> Observation:
-    volume = entry.volume_ml
-    if entry.path is not None:
-        labels = read_volume(inside(folder, entry.path))
-        chosen = labels.array > 0 if entry.labels is None else np.isin(labels.array, entry.labels)
-        volume = float(np.count_nonzero(chosen) * labels.grid.voxel_volume_ml)
-        if volume == 0:
-            raise InvalidInput(f"observation {entry.path!r}: no voxel has the labels {entry.labels}.")
-    return Observation(entry.quantity, entry.time_days, float(volume or 0.0), entry.log_sd, entry.threshold)

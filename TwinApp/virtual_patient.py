@@ -167,6 +167,7 @@ def case_text(seed: int, growth: Growth, volume_ml: float, pose: LinearTransform
         _OBSERVATION.format(visit=visit, day=day, labels=labels, threshold=threshold)
         for visit, day in ((0, 0), (1, growth.days))
         for labels, threshold in (([1], ENHANCING), ([1, 2], INFILTRATED))
+        if day > 0 or threshold != ENHANCING  # that outline of the reference scan is where the model starts
     )
     return _CASE.format(
         seed=seed,

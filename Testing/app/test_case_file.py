@@ -62,6 +62,69 @@ def test_a_right_case_is_read(case):
     assert loaded.frames == {"T1": "T1"}
 
 
+MAP = '[[observation]]\nquantity = "{0}"\ndate = "2024-06-01"\npath = "t1.nii.gz"\n{1}'
+SCANNED = 'time = "2024-05-01"\n'
+
+
+def test_a_case_takes_images_at_visits_with_dates(case, tmp_path):
+    """An ADC map within an outline, on one scale with an earlier one; an outline; an uptake; a start."""
+    grid = Grid.isotropic((8, 9, 10), 2.0)
+    for name, least in (("early", 600.0), ("late", 900.0)):
+        adc = np.full(grid.shape, 2400.0, np.float32)
+        adc[2:4, 2:5, 2:4] = least
+        sitk.WriteImage(to_sitk(Image(adc, grid)), str(tmp_path / f"{name}.nii.gz"))
+    adc = 'unit = "um2/s"\ninside = "labels.nii.gz"\nlabels = [1]'
+    observations = [
+        MAP.format("cellularity", adc + "\nnoise_sd = 0.3").replace("t1.", "late."),
+        MAP.format("cellularity", adc + "\nstart = true").replace("t1.", "early.").replace("06-01", "05-01"),
+        MAP.format("outline", "labels = [1]\nthreshold = 0.16").replace("t1.", "labels."),
+        MAP.format("uptake", 'inside = "labels.nii.gz"\nimage = "T1"'),
+    ]
+    loaded = load_case(case(image=SCANNED + "\n".join(observations)))
+    late, outline, uptake = loaded.observations
+    assert [o.quantity for o in loaded.observations] == ["cellularity", "outline", "uptake"]
+    assert {o.time_days for o in loaded.observations} == {31.0}
+    assert late.noise_sd == 0.3
+    np.testing.assert_allclose(late.image.array[2, 2, 2:5], [2100 / 2400, 2100 / 2400, 600 / 2400], rtol=1e-5)
+    np.testing.assert_allclose(loaded.start.array[2, 2, 2:5], [1.0, 1.0, 0.25], rtol=1e-5)
+    assert np.count_nonzero(np.isfinite(loaded.start.array)) == outline.image.array.sum() == 18
+    assert outline.threshold == 0.16
+    assert np.count_nonzero(np.isfinite(uptake.image.array)) == 18
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (MAP.format("cellularity", ""), "reference image has no date"),
+        (SCANNED + MAP.format("cellularity", "").replace("2024-06", "2024-04"), "before the reference scan"),
+        (SCANNED + MAP.format("cellularity", ""), "from 0 to 1"),
+        (SCANNED + MAP.format("cellularity", "time_days = 3"), "either date"),
+        (SCANNED + MAP.format("cellularity", 'date = "x"').replace('date = "2024-06-01"\n', ""), "not an ISO date"),
+        (SCANNED + MAP.format("outline", "").replace('date = "2024-06-01"\n', ""), "either date"),
+        (SCANNED + MAP.format("outline", "").replace('path = "t1.nii.gz"', ""), "needs the path"),
+        (SCANNED + MAP.format("outline", "noise_sd = 0.1"), "outline has no noise_sd"),
+        (SCANNED + MAP.format("uptake", "log_sd = 0.1"), "uptake has no log_sd"),
+        (SCANNED + MAP.format("cellularity", 'unit = "mm2/s"'), "needs inside"),
+        (SCANNED + MAP.format("cellularity", "labels = [1]"), "not given"),
+        (SCANNED + MAP.format("uptake", 'inside = "labels.nii.gz"\nlabels = [9]'), r"no voxel has the labels \[9\]"),
+        (SCANNED + MAP.format("cellularity", 'unit = "mm2/s"\ninside = "labels.nii.gz"'), "is its unit"),
+        (
+            SCANNED
+            + MAP.format("uptake", 'image = "T2"')
+            + '\n[[image]]\nname = "T2"\npath = "t1.nii.gz"\nmodality = "MR"',
+            "not in the frame of the reference",
+        ),
+        (
+            SCANNED + MAP.format("cellularity", 'unit = "um2/s"\ninside = "labels.nii.gz"\nstart = true'),
+            "not on day 31|is its unit",
+        ),
+    ],
+)
+def test_an_observation_that_cannot_be_is_named(case, image, words):
+    with pytest.raises(InvalidInput, match=words):
+        load_case(case(image=image))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

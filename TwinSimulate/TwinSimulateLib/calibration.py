@@ -22,7 +22,7 @@ warned of."""
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Positive read-outs with log-normal noise, and what is believed of the parameters before they are seen.
+    """Read-outs with Gaussian noise, and what is believed of the parameters before they are seen.
 
     Parameters
     ----------
@@ -30,21 +30,24 @@ class Calibration:
     free : sequence of int
         Those of the prior's parameters that the observations can tell of; the others keep their prior.
     forward : callable
-        From the uncertain parameters' values by name to the read-outs' logarithms, shape (m,).
-    observed : array, shape (m,)
-        Logarithms, in the order of time.
-    log_sd : array, shape (m,)
+        From the uncertain parameters' values by name to the read-outs, shape (m,): logarithms, where positive ones have
+        log-normal noise.
+    observed, sd : arrays, shape (m,)
+        In the order of time.
+    effective : float, optional
+        How many independent observations the read-outs amount to, if not m.
     """
 
     prior: Posterior
     free: Sequence[int]
     forward: Callable[[Mapping[str, float]], np.ndarray]
     observed: np.ndarray
-    log_sd: np.ndarray
+    sd: np.ndarray
+    effective: float | None = None
 
     def laplace(self, job: Job) -> tuple[Posterior, Discrepancy]:
         """The posterior by Levenberg-Marquardt, and its discrepancy; warns where it is not to be trusted as it is."""
-        fit, discrepancy = fit_with_discrepancy(*self._problem(), job)
+        fit, discrepancy = fit_with_discrepancy(*self._problem(), job, self.effective)
         if not fit.converged:
             job.warn("The calibration did not converge: its interval may be too narrow.")
         if discrepancy.noise_factor > 1:
@@ -58,15 +61,15 @@ class Calibration:
 
     def smoothed(self, fitted: Posterior, job: Job, seed: int = 0) -> Posterior:
         """The posterior by the ensemble smoother, under the noise that `fitted` has found."""
-        forward, observed, log_sd, mean, covariance = self._problem()
-        widened = log_sd * (fitted.discrepancy.noise_factor if fitted.discrepancy else 1.0)
+        forward, observed, sd, mean, covariance = self._problem()
+        widened = sd * (fitted.discrepancy.noise_factor if fitted.discrepancy else 1.0)
         ensemble = ensemble_smoother(forward, observed, widened, mean, covariance, job, SMOOTHER_MEMBERS, seed)
         return self._belief(ensemble.mean, ensemble.covariance)
 
     def _problem(self) -> tuple[Forward, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         prior = self.prior
         block = np.ix_(self.free, self.free)
-        return self._log_forward, self.observed, self.log_sd, prior.log_mean[self.free], prior.log_covariance[block]
+        return self._log_forward, self.observed, self.sd, prior.log_mean[self.free], prior.log_covariance[block]
 
     def _log_forward(self, logs: np.ndarray) -> np.ndarray:
         values = self.prior.log_mean.copy()

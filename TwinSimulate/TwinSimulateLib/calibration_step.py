@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class CalibrationStep(SimulationStep):
-    """Calibrate a model on volumes at follow-up, and say how well it fits; see `SimulationStep` for what it takes.
+    """Calibrate a model on volumes and images at follow-up, and say how well it fits; see `SimulationStep`.
 
     >>> run = execute(twin, CalibrationStep("glioma", observations=[Observation("volume", 90.0, 31.0, 0.1)]))
     """
 
     def check(self):
         if not self.observations:
-            raise MissingInput("There is nothing to calibrate on: give the volumes at follow-up.")
+            raise MissingInput("There is nothing to calibrate on: give volumes or images at follow-up.")
         return super().check()
 
     def compute(self, inputs: Anatomy, job: Job) -> Any:

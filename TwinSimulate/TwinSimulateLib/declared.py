@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from TwinCore import Parameter
-from TwinCore.units import GRAY
+from TwinCore.units import GRAY, NO_UNIT
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ DIFFUSION_TENSOR = Requirement(
     "diffusion_tensor",
     "diffusion tensors in RAS (xx, xy, xz, yy, yz, zz, or all nine by rows), along which cells spread",
     optional=True,
+)
+CELLULARITY = Requirement(
+    "image",
+    "cellularity",
+    "density of tumour cells at the reference scan, 0 to 1, from which the model then starts within the outline",
+    optional=True,
+    units=(NO_UNIT,),
 )
 DOSE = Requirement("image", "dose", "total dose of the plan, in Gy", units=(GRAY,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from TwinCore.parameter import complete
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
-from .model import Anatomy, Comparison, Observation, Posterior
+from .declared import CELLULARITY
+from .model import Anatomy, Comparison, Posterior
 from .predicted_outlines import Outlines, predicted_outlines
 from .radiotherapy import SCENARIOS
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
+from .tumour_observations import Cellularity, TumourObservation, checked, described
 from .twin_anatomy import anatomy_of
 from .twin_images import hashed
 
@@ -75,8 +77,8 @@ class SimulationStep:
         How far ahead to look, from the reference scan.
     scenarios : sequence of Treatment
         The first is the one that the others are compared with.
-    observations : sequence of Observation
-        Volumes at follow-up; without any the prediction is the prior's.
+    observations : sequence of Observation, Outline, Cellularity or Uptake
+        Volumes and images at follow-up; without any the prediction is the prior's.
     received : Treatment, optional
         What the patient received during the follow-up.
     members, seed : int
@@ -93,7 +95,7 @@ class SimulationStep:
     model: str = "tumour_growth"
     horizon_days: int = 120
     scenarios: Sequence[Treatment] = SCENARIOS
-    observations: Sequence[Observation] = ()
+    observations: Sequence[TumourObservation] = ()
     received: Treatment = SCENARIOS[0]
     members: int = 48
     seed: int = 0
@@ -108,7 +110,7 @@ class SimulationStep:
             "segments": dict(self.segments),
             "horizon_days": self.horizon_days,
             "scenarios": [s.as_dict() for s in self.scenarios],
-            "observations": [asdict(o) for o in self.observations],
+            "observations": [described(o) for o in self.observations],
             "received": self.received.as_dict(),
             "members": self.members,
             "seed": self.seed,
@@ -122,6 +124,12 @@ class SimulationStep:
             raise InvalidInput(f"The horizon must be from 1 to {LONGEST_HORIZON_DAYS} days, not {self.horizon_days}.")
         if not 2 <= self.members <= 10_000:
             raise InvalidInput(f"An ensemble needs from 2 to 10000 members, not {self.members}.")
+        start = self.images.get(CELLULARITY.name)
+        if start is not None:
+            Cellularity(0.0, start).check()
+        for observation in checked(self.observations) if self.observations else ():
+            if start is not None and getattr(observation, "image", None) is start:
+                raise InvalidInput("The start is among the observations, too: the same map would count twice.")
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:

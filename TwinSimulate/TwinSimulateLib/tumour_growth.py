@@ -13,12 +13,13 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import MILLILITRE, MILLIMETRE, NO_UNIT
 
-from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
+from .model import Anatomy, Comparison, Curve, Model, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
 from .radiotherapy import NO_TREATMENT
 from .treatment import Treatment
 from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
 from .tumour_calibration import TumourCalibration
+from .tumour_observations import TumourObservation
 from .tumour_presets import PRESETS, growth, titles
 from .tumour_run import Ensemble, Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
@@ -28,7 +29,8 @@ class TumourGrowth(Model):
     """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
 
     An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
-    and the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread.
+    the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread, and the image
+    "cellularity" (0 to 1, not a number where it is not known), which is then the density at day 0 within the outline.
 
     >>> model = TumourGrowth("soft-tissue sarcoma")
     >>> posterior = model.prior()
@@ -149,20 +151,21 @@ class TumourGrowth(Model):
     def calibrate(
         self,
         anatomy: Anatomy,
-        observations: Sequence[Observation],
+        observations: Sequence[TumourObservation],
         job: Job,
         schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
     ) -> Posterior:
-        """Growth, spread and (where the patient was treated) radiosensitivity from volumes at follow-up.
+        """Growth, spread and (where the patient was treated) radiosensitivity from follow-up scans.
 
         Parameters
         ----------
         anatomy : Anatomy
-        observations : sequence of Observation
-            Of "volume", in mL; one at day 0 with another threshold (FLAIR beside T1 with contrast) tells D/rho.
+        observations : sequence of Observation, Outline, Cellularity or Uptake
+            An `Observation` is of "volume", in mL. One at day 0 that shows more than the outline itself (a volume or an
+            outline at another threshold, as FLAIR beside T1 with contrast, or a map) tells D/rho.
         job : Job
         schedule : Treatment
             That the patient received.
@@ -182,7 +185,7 @@ class TumourGrowth(Model):
     def check_calibration(
         self,
         anatomy: Anatomy,
-        observations: Sequence[Observation],
+        observations: Sequence[TumourObservation],
         posterior: Posterior,
         job: Job,
         schedule: Treatment = NO_TREATMENT,

@@ -78,6 +78,15 @@ def _declare(rate, diffusivity, alpha, alpha_beta, threshold, *others: Parameter
             "Density, as a fraction of the carrying capacity, at which the outline was drawn.",
             threshold[1],
         ),
+        uncertain(
+            "outline_scale",
+            "s",
+            NO_UNIT,
+            0.5,
+            2.0,
+            "Volume of the tumour at the reference scan over that within its outline.",
+            (1.0, 1.18, "An error of 10 % (one standard deviation), as for volumes at follow-up: a choice"),
+        ),
         replace(CLONOGENS, prior=None),
         *others,
     )

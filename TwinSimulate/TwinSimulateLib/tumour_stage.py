@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
+from .area_average import area_average
 from .fibre_tensor import fibre_tensor
 from .model import Anatomy
 from .numerics.barrier import closed_faces, distance_round
@@ -45,29 +46,39 @@ class Stage:
     relative_width : array, shape (k, j, i)
         Width of a front in each voxel's tissue, relative to where cells move most easily: the root of the relative
         diffusivity.
+    radius_mm : float
+        Three times the tumour's volume over its surface: the radius of a ball.
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
     on_domain : callable
         From a part of the domain, shape (k, j, i), to the same equation on it alone.
+    cellularity : array, shape (k, j, i), optional
+        Density at the reference scan where it is known within the outline, not a number elsewhere.
     """
 
     grid: Grid
     equation: ReactionDiffusion
     distance_mm: np.ndarray
     relative_width: np.ndarray
+    radius_mm: float
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
     on_domain: Callable[[np.ndarray], ReactionDiffusion]
+    cellularity: np.ndarray | None = None
 
-    def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
+    def start(self, diffusivity: float, rate: float, threshold: float, outline_scale: float = 1.0) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
 
+        The outline is moved outwards or inwards all round so that the volume within is `outline_scale` times its own.
+
         Each voxel takes the wave of its own tissue, so that the unseen part reaches farther into white than into grey
-        matter.
+        matter. Where the cellularity is known it takes the place of the wave.
         """
         length = front_length_mm(diffusivity, rate) * self.relative_width
-        return np.where(self.equation.domain, front_profile(self.distance_mm, length, threshold), 0.0)
+        distance_mm = self.distance_mm - self.radius_mm * (outline_scale ** (1 / 3) - 1.0)
+        wave = np.where(self.equation.domain, front_profile(distance_mm, length, threshold), 0.0)
+        return wave if self.cellularity is None else np.where(np.isnan(self.cellularity), wave, self.cellularity)
 
     def is_reached(self, density: np.ndarray) -> bool:
         """Whether the tumour has come to the edge of the box where the anatomy goes on."""
@@ -80,7 +91,7 @@ class Stages:
     Parameters
     ----------
     anatomy : Anatomy
-        Its tissue "barrier" and its image "diffusion_tensor" are used where they are there.
+        Its tissue "barrier" and its images "diffusion_tensor" and "cellularity" are used where they are there.
     relative_diffusivity : mapping of str to float
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
@@ -109,15 +120,16 @@ class Stages:
         self._cover, self._weighted = cover, weighted
         self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
         self._fibres = anatomy.images.get("diffusion_tensor")
+        self._cellularity = anatomy.images.get("cellularity")
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
-        radius_mm = (3000.0 * self.volume_ml / (4.0 * math.pi)) ** (1 / 3)
-        self._coarsest = radius_mm / VOXELS_A_RADIUS
+        self._coarsest = (3000.0 * self.volume_ml / (4.0 * math.pi)) ** (1 / 3) / VOXELS_A_RADIUS
         self._forced = spacing_mm
         self._made: dict[float, Stage] = {}
         self._low, self._high = bounding_box(self._tumour)
         self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._radius_mm = self._volume_over_surface_mm() * 3.0
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
         """The spacing for each member, in mm: makes wide enough boxes, and checks that each front is resolved."""
@@ -202,6 +214,10 @@ class Stages:
                 for end, is_open in ((0, low[axis] > 0), (-1, high[axis] < self.grid.shape[axis]))
                 if is_open
             ]
+        cellularity = None
+        if self._cellularity is not None:
+            density, known = area_average(self._cellularity, grid)
+            cellularity = np.where(known & domain & (distance <= 0), np.clip(density, 0.0, 1.0), np.nan)
         tensor = None if self._fibres is None else fibre_tensor(self._fibres, grid)
         closed = None
         if self._barrier is not None:
@@ -211,8 +227,23 @@ class Stages:
         def on_domain(part: np.ndarray) -> ReactionDiffusion:
             return ReactionDiffusion(part, grid.spacing, relative, tensor=tensor, closed=closed)
 
-        equation = on_domain(domain)
-        return Stage(grid, equation, distance, np.sqrt(relative), margin_mm, tuple(faces), on_domain)
+        return Stage(
+            grid,
+            on_domain(domain),
+            distance,
+            np.sqrt(relative),
+            self._radius_mm,
+            margin_mm,
+            tuple(faces),
+            on_domain,
+            cellularity,
+        )
+
+    def _volume_over_surface_mm(self) -> float:
+        """The surface being that of the voxels within a voxel of the outline, over the thickness of that layer."""
+        reach = float(self.grid.spacing.max())
+        near = np.abs(self._distance(*self._box(2.0 * reach))) <= reach
+        return 2.0 * reach * np.count_nonzero(self._tumour) / np.count_nonzero(near)
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Signed distance to the outline, half-way between the voxels on its sides, from low to high."""

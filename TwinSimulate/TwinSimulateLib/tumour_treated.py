@@ -35,7 +35,8 @@ class TreatedTumour:
         self._drugs = [(c, efficacy_of(member, c)) for c in courses if isinstance(c, Chemotherapy)]
         self.day = 0.0
         self.equation = maps.stage.equation
-        self.state = self.equation.state(maps.stage.start(*self._growth, member["detection_threshold"]))
+        start = maps.stage.start(*self._growth, member["detection_threshold"], member["outline_scale"])
+        self.state = self.equation.state(start)
 
     def stops(self, last_day: float) -> set[float]:
         """Days up to the last on which it must be stopped for the treatment."""

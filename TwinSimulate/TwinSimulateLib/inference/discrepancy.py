@@ -68,11 +68,15 @@ def fit_with_discrepancy(
     prior_mean: np.ndarray,
     prior_covariance: np.ndarray,
     job: Job,
+    effective: float | None = None,
 ) -> tuple[Laplace, Discrepancy]:
     """`levenberg_marquardt`, with the noise widened to what the residuals show where they do not fit the stated one.
 
-    Parameters and errors are those of `levenberg_marquardt`; observations should come in the order of time.
+    Parameters and errors are those of `levenberg_marquardt`; observations should come in the order of time. If they err
+    together, `effective` is how many independent ones they amount to: what their squared residuals add up to on
+    average.
     """
+    number = float(np.size(observed)) if effective is None else effective
     observed, noise_sd = np.asarray(observed, float), np.asarray(noise_sd, float)
     factor = 1.0
     first, refits = job.split(fit=1, discrepancy=1)
@@ -80,10 +84,10 @@ def fit_with_discrepancy(
         fit = levenberg_marquardt(forward, observed, noise_sd, prior_mean, prior_covariance, first)
     with refits:
         residuals = (observed - fit.predicted) / noise_sd
-        probability = _probability(residuals, fit, prior_covariance)
-        if probability < IMPROBABLE and observed.size - _determined(fit, prior_covariance) >= 1.0:
+        probability = _probability(residuals, number, fit, prior_covariance)
+        if probability < IMPROBABLE and number - _determined(fit, prior_covariance) >= 1.0:
             for _ in range(MOST_REFITS):
-                spare = observed.size - _determined(fit, prior_covariance)
+                spare = number - _determined(fit, prior_covariance)
                 before, factor = factor, max(float(np.sqrt(residuals @ residuals / spare)), 1.0)
                 fit = levenberg_marquardt(forward, observed, factor * noise_sd, prior_mean, prior_covariance, refits)
                 residuals = (observed - fit.predicted) / noise_sd
@@ -102,13 +106,13 @@ def _determined(fit: Laplace, prior_covariance: np.ndarray) -> float:
     return float((1.0 - _shares(fit, prior_covariance)).sum())
 
 
-def _probability(residuals: np.ndarray, fit: Laplace, prior_covariance: np.ndarray) -> float:
+def _probability(residuals: np.ndarray, number: float, fit: Laplace, prior_covariance: np.ndarray) -> float:
     """Of residuals as large as these, if noise and prior are as stated.
 
     r'r is a sum of squares whose variances are the shares and, for the data beyond the parameters, 1; it is taken for a
     scaled chi-squared with the same mean and variance (Satterthwaite 1946, Biometrics Bulletin 2:110).
     """
-    shares = _shares(fit, prior_covariance)[: residuals.size]
-    mean = shares.sum() + max(residuals.size - shares.size, 0)
-    squares = (shares**2).sum() + max(residuals.size - shares.size, 0)
+    shares = _shares(fit, prior_covariance)[: max(int(number), 1)]
+    mean = shares.sum() + max(number - shares.size, 0.0)
+    squares = (shares**2).sum() + max(number - shares.size, 0.0)
     return float(chi2.sf(residuals @ residuals * mean / squares, mean**2 / squares)) if mean > 0 else 1.0

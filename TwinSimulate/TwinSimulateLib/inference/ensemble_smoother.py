@@ -84,6 +84,7 @@ def ensemble_smoother(
         noise = np.sqrt(ASSIMILATIONS) * normal_draws(members, observed.size, seed + 1 + part)
         innovation = observed / noise_sd + noise - predicted
         moved, seen = ensemble - ensemble.mean(axis=0), predicted - predicted.mean(axis=0)
-        spread = seen.T @ seen / (members - 1) + ASSIMILATIONS * np.eye(observed.size)
-        ensemble = ensemble + innovation @ np.linalg.solve(spread, seen.T @ moved / (members - 1))
+        # The gain by the matrix of members, not of observations, which may be all voxels of a map.
+        spread = seen @ seen.T / (members - 1) + ASSIMILATIONS * np.eye(members)
+        ensemble = ensemble + innovation @ (seen.T @ np.linalg.solve(spread, moved / (members - 1)))
     return Smoothed(ensemble)

@@ -11,6 +11,8 @@ from .diffusion import ReactionDiffusion
 
 # In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
 _BAND = 1.0
+# Standard deviation of a voxel's own width, in voxels: what averaging over it blurs a surface by.
+_VOXEL_SD = math.sqrt(1.0 / 12.0)
 _ONE = np.uint64(1)
 
 
@@ -64,3 +66,36 @@ def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: floa
     low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
     inside, total = _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
     return float(inside.sum()), float(total.sum())
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _shares(u, out, rows, first, last, row_stride, slab_stride, level, low, high):
+    for r in prange(rows.size):
+        for n in range(first[r] + rows[r], last[r] + rows[r]):
+            here = u[n]
+            if here > high:
+                out[n] = 1.0
+            elif here > low:
+                phase = _phase(here)
+                slope = _slope(phase, u[n - _ONE], u[n + _ONE]) ** 2
+                slope += _slope(phase, u[n - row_stride], u[n + row_stride]) ** 2
+                slope += _slope(phase, u[n - slab_stride], u[n + slab_stride]) ** 2
+                ahead = (phase - level) / max(math.sqrt(slope), 1e-9)
+                out[n] = 0.5 * math.erfc(ahead / (_VOXEL_SD * math.sqrt(2.0)))
+
+
+def share_above(equation: ReactionDiffusion, density: np.ndarray, threshold: float) -> np.ndarray:
+    """The part of each voxel in {u >= threshold}, shape (k, j, i), as smooth in u as averaging over a voxel is.
+
+    Parameters
+    ----------
+    equation : ReactionDiffusion
+    density : array, shape (k, j, i)
+    threshold : float
+    """
+    level = math.log(threshold**-0.5 - 1.0)
+    low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
+    state = equation.state(density)
+    shares = np.zeros_like(state)
+    _shares(state, shares, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    return equation.density(shares)
