@@ -7,7 +7,9 @@ from TwinCore import Grid, InvalidInput, Job, JobCancelled, MissingInput, Missin
 from TwinCore.scene import Twin, execute, new_scene, node_to_image, node_to_sequence, node_to_table, snapshot
 from TwinSimulateLib.model import Observation
 from TwinSimulateLib.radiotherapy import SCENARIOS, Schedule
+from TwinSimulateLib.search_space import SearchSpace
 from TwinSimulateLib.step import SimulationStep
+from TwinSimulateLib.treatment_text import parse
 
 SHAPE = (26, 26, 26)
 
@@ -87,3 +89,26 @@ def test_a_cancelled_run_leaves_the_scene_alone(twin):
     with pytest.raises(JobCancelled):
         execute(twin, step(), job)
     assert snapshot(twin.scene) == before
+
+
+def test_a_search_and_margins_are_left_in_the_scene(twin):
+    space = SearchSpace(Schedule.of(5, 2.0), (2, 5), sparing=0.5)
+    run = execute(twin, step(scenarios=[Schedule.of(5, 2.0)], search=space, margins_mm=[2.0, 4.0]))
+    tables = {t.name: t for t in map(node_to_table, twin.nodes("table"))}
+    best = run.results["best_schedule"]
+    assert best == tables["Schedule search"].columns["scenario"][0] != "5 x 2 Gy"
+    assert list(tables["Scenarios"].columns["scenario"]) == ["5 x 2 Gy", best]
+    assert run.results["best_schedule_objective"].unit == "mL"
+    assert 0 <= run.results["probability_of_better, best_schedule"].value <= 1
+    assert list(tables["Margins of equal volume"].columns["margin"]) == [2.0, 4.0]
+    record = twin.provenance()[0]["parameters"]
+    assert record["search"]["standard"]["fractions"] == 5
+    assert (record["margins_mm"], record["margins_day"]) == ([2.0, 4.0], 0.0)
+
+
+def test_a_treatment_of_several_courses_is_recorded_whole(twin):
+    both = parse("surgery day 0 margin 1 mm + 2 x 2 Gy from day 7")
+    run = execute(twin, step(scenarios=[SCENARIOS[0], both]))
+    assert run.results[f"predicted_volume_ml, {both.name}"].value < run.results["predicted_volume_ml, none"].value
+    first, second = twin.provenance()[0]["parameters"]["scenarios"][1]["parts"]
+    assert (first["margin_mm"], second["fractions"]) == (1.0, 2)

@@ -14,14 +14,19 @@ from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
 from .radiotherapy import SCENARIOS
+from .schedule_search import SearchResult, search_schedule
+from .search_space import SearchSpace
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
+from .tumour_margins import Margins, compare_margins
 from .twin_anatomy import anatomy_of
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
 
 FRAMES = 7
+MOST_SEARCH_MEMBERS = 16
+"""Of a search or of margins, which run the model many times over."""
 LONGEST_HORIZON_DAYS = 3650
 OUTPUT_TIMES = 24
 
@@ -42,6 +47,9 @@ class Forecast:
         Viable tumour volume over time: a median and four band edges a scenario.
     frames : list of Image
         Density over time of the member nearest the median, under the first scenario.
+    search : SearchResult, optional
+        Its best schedule is a scenario of the comparison, too.
+    margins : Margins, optional
     """
 
     volume_ml: float
@@ -49,6 +57,8 @@ class Forecast:
     posterior: Posterior
     volumes: Table
     frames: list[Image]
+    search: SearchResult | None = None
+    margins: Margins | None = None
 
 
 @dataclass
@@ -77,6 +87,12 @@ class SimulationStep:
         Size and seed of the ensemble.
     values : mapping of str to float
         Parameters at other values than the preset's: an uncertain one is then believed to lie about that.
+    search : SearchSpace, optional
+        Which schedules to search for the best one that normal tissue bears.
+    margins_mm : sequence of float
+        Margins to hold against model-based ones of equal volume.
+    margins_day : float
+        Day of the cells that they are to cover.
     """
 
     preset: str
@@ -89,6 +105,9 @@ class SimulationStep:
     members: int = 48
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    search: SearchSpace | None = None
+    margins_mm: Sequence[float] = ()
+    margins_day: float = 0.0
     name: str = "TwinSimulate"
 
     def parameters(self) -> dict[str, Any]:
@@ -103,6 +122,9 @@ class SimulationStep:
             "members": self.members,
             "seed": self.seed,
             "values": dict(self.values),
+            "search": self.search.as_dict() if self.search else None,
+            "margins_mm": list(self.margins_mm),
+            "margins_day": self.margins_day,
         }
 
     def check(self) -> TumourGrowth:
@@ -114,28 +136,44 @@ class SimulationStep:
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        return anatomy_of(twin, self.check().requires(), self.segments)
+        organ = (self.search.organ,) if self.search and self.search.organ else ()
+        return anatomy_of(twin, self.check().requires(), self.segments, ("resection", *organ))
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
         intervals = min(self.horizon_days, OUTPUT_TIMES)
         times = np.unique(np.round(np.linspace(0, self.horizon_days, intervals + 1))).tolist()
-        calibration, prediction, frames = job.split(
-            calibration=1 if self.observations else 0.01, prediction=5, frames=0.2
+        calibration, searching, margins, prediction, frames = job.split(
+            calibration=1 if self.observations else 0.01,
+            search=5 if self.search else 0.01,
+            margins=1 if self.margins_mm else 0.01,
+            prediction=5,
+            frames=0.2,
         )
+        found = covered = None
         posterior = model.prior()
         if self.observations:
             with calibration:
                 posterior = model.calibrate(inputs, self.observations, calibration, self.received, self.seed)
+        few = min(self.members, MOST_SEARCH_MEMBERS)
+        if self.search is not None:
+            with searching:
+                days = float(self.horizon_days)
+                found = search_schedule(model, inputs, posterior, self.search, days, searching, few, self.seed)
+        if self.margins_mm:
+            with margins:
+                wanted = self.margins_mm, self.margins_day
+                covered = compare_margins(model, inputs, posterior, *wanted, margins, members=few, seed=self.seed)
+        scenarios = with_best(self.scenarios, found)
         with prediction:
-            comparison = model.compare(inputs, posterior, self.scenarios, times, prediction, self.members, self.seed)
+            comparison = model.compare(inputs, posterior, scenarios, times, prediction, self.members, self.seed)
         with frames:
             first = comparison.predictions[self.scenarios[0].name].curves["volume"]
             member = posterior.samples(self.members, self.seed)[first.median_member()]
             days = np.linspace(0, self.horizon_days, FRAMES).tolist()
             shown = model.frames(inputs, member, days, frames, self.scenarios[0])
         volume_ml = float(np.count_nonzero(inputs.tissue("tumour")) * inputs.grid.voxel_volume_ml)
-        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown)
+        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown, found, covered)
 
     def write(self, run: Run, outputs: Forecast) -> None:
         results: dict[str, Quantity | str] = {
@@ -148,6 +186,16 @@ class SimulationStep:
             results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
         run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
         run.add_table(outputs.comparison.table)
+        if outputs.search is not None:
+            run.add_table(outputs.search.table)
+            results["best_schedule"] = outputs.search.best.name
+            results["best_schedule_objective"] = outputs.search.objective
+            share = outputs.search.probability_of_better
+            results["probability_of_better, best_schedule"] = Quantity(share, NO_UNIT)
+        if outputs.margins is not None:
+            run.add_table(outputs.margins.table)
+            for region in outputs.margins.model_based:
+                run.add_image(region.with_array(region.array.astype(np.float32)), "field")
         add_fit(run, outputs.posterior)
         volumes = run.add_table(outputs.volumes)
         run.add_plot("Viable tumour volume", volumes, "time", [c for c in outputs.volumes.columns if c != "time"])
@@ -164,6 +212,12 @@ class SimulationStep:
         if not isinstance(model, TumourGrowth):
             raise InvalidInput(f"The model {self.model!r} has no growth over time to simulate on a twin.")
         return model
+
+
+def with_best(scenarios: Sequence[Treatment], found: SearchResult | None) -> list[Treatment]:
+    """Scenarios, and the best of a search if it is none of them."""
+    more = [found.best] if found and found.best.name not in {s.name for s in scenarios} else []
+    return [*scenarios, *more]
 
 
 def add_fit(run: Run, posterior: Posterior) -> None:

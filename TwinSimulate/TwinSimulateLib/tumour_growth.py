@@ -20,6 +20,7 @@ from .treatment import Treatment
 from .tumour_answers import CURVES, control_probability, prediction, scenario_table, untreated
 from .tumour_calibration import TumourCalibration
 from .tumour_presets import PRESETS, growth, titles
+from .tumour_regions import regions
 from .tumour_run import Ensemble, Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
 
@@ -84,7 +85,8 @@ class TumourGrowth(Model):
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold), "burden"
+            Field "density" at the last time and, where the preset tells them apart, its "regions"
+            (`tumour_regions.REGIONS`); curves "volume" (mL at or above the detection threshold), "burden"
             (integral of the density, mL), "diameter" (the largest, mm) and "reach" (beyond the outline, mm); numbers
             "volume", "minimum_volume", "diameter", "reach", "surviving_fraction" (of the whole treatment as prescribed)
             and "tcp" (Poisson probability of control).
@@ -118,7 +120,10 @@ class TumourGrowth(Model):
             "tcp": Quantity(float(control_probability([run.least_burden_ml], [member])[0]), NO_UNIT),
         }
         curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
-        return Result({"density": field}, curves, numbers)
+        fields, shown_as = {"density": field}, regions(field.array, member)
+        if shown_as is not None:
+            fields["regions"] = field.with_array(shown_as, name="regions")
+        return Result(fields, curves, numbers)
 
     def frames(
         self,

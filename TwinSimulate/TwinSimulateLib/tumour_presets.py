@@ -155,6 +155,27 @@ PRESETS = {
                 "Low end of the 10 to 30 of the GliODIL synthetic tumours; older models use 5",
             ),
             Parameter(
+                "oedema_threshold",
+                "θ_o",
+                NO_UNIT,
+                0.16,
+                0.01,
+                0.99,
+                "Density from which FLAIR or T2 shows oedema.",
+                "As in proliferation-invasion models (unverified)",
+            ),
+            Parameter(
+                "necrosis_threshold",
+                "θ_n",
+                NO_UNIT,
+                0.95,
+                0.01,
+                0.99,
+                "Density from which the core is taken to be necrotic.",
+                "Chosen between the outline of enhancement and full density; the 0.70 to 0.85 of the GliODIL synthetic "
+                "tumours go with enhancement from 0.45 to 0.60",
+            ),
+            Parameter(
                 "drug_efficacy",
                 "ε",
                 NO_UNIT,
