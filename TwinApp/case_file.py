@@ -62,6 +62,15 @@ class OutlineEntry(StrictTable):
     segments: list[Name] | dict[str, Name] | None = None
 
 
+class MapEntry(StrictTable):
+    """A map that the model takes, such as a dose: not fused, but moved with the image in whose frame it lies."""
+
+    name: Name
+    path: Name
+    image: Name | None = None
+    unit: str | None = None
+
+
 class FrameEntry(StrictTable):
     """What is chosen for the registration of one frame alone."""
 
@@ -177,6 +186,7 @@ class CaseFile(StrictTable):
     patient: Patient
     image: Annotated[list[ImageEntry], Field(min_length=1)]
     outline: list[OutlineEntry] = []
+    map: list[MapEntry] = []
     fusion: Fusion = Fusion()
     target: Target | None = None
     anatomy: Anatomy = Anatomy()
@@ -189,11 +199,15 @@ class CaseFile(StrictTable):
         names = [image.name for image in self.image]
         if len(set(names)) != len(names):
             raise ValueError(f"two images have the same name: {', '.join(names)}")
+        maps = [entry.name for entry in self.map]
+        if len({*maps, *names}) != len(maps) + len(names):
+            raise ValueError(f"a map has a name of its own, not that of another map or image: {', '.join(maps)}")
         if sum(image.reference for image in self.image) != 1:
             raise ValueError("exactly one image must have reference = true: it fixes the frame")
         single = [image.name for image in self.image if image.time_point != "all"]
         for used, where in [
             *((o.image, "outline.image") for o in self.outline),
+            *((m.image, "map.image") for m in self.map),
             (self.anatomy.body, "anatomy.body"),
             (self.anatomy.brain, "anatomy.brain"),
             *((name, "truth.transforms") for name in self.truth.transforms),

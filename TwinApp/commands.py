@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose."""
+"""The commands of `digitaltwin`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rich.progress import Progress as Bar
 from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
-from .dose_command import dose
+from .dose_command import accumulate, dose
+from .ventricle_command import ventricle
 
 app = typer.Typer(
     add_completion=False,
@@ -235,6 +236,8 @@ def train(
 
 
 app.command()(dose)
+app.command()(accumulate)
+app.command()(ventricle)
 
 
 @app.command()

@@ -23,7 +23,7 @@ def answers(
     MissingInput
         If the fractions are not known, or schedules are asked without a tumour.
     """
-    if not (asked.complication or asked.control or asked.what_if.schedules):
+    if not asked.asks_for_effects():
         return {}, None
     if prescription is None:
         raise MissingInput("What a dose does depends on its fractions: give the prescription, or the plan.")

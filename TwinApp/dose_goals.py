@@ -85,6 +85,10 @@ class GoalsFile(StrictTable):
     def schedules(self) -> list[Schedule]:
         return [Schedule.parse(text) for text in self.what_if.schedules]
 
+    def asks_for_effects(self) -> bool:
+        """Whether anything is asked of what the dose does, beyond where it is."""
+        return bool(self.complication or self.control or self.what_if.schedules)
+
     def structures(self) -> list[str]:
         """Every structure that is named, once."""
         entries = [*self.goal, *self.complication, *self.control]

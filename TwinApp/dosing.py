@@ -14,7 +14,7 @@ from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Table
 from TwinCore.guard import display_name
 from TwinCore.provenance import content_hash, record
 from TwinCore.units import GRAY, MILLILITRE
-from TwinFusionLib.dicom_dose import read_dose
+from TwinFusionLib.dicom_dose import is_effective, read_dose
 from TwinFusionLib.dicom_plan import Plan, read_plan
 from TwinFusionLib.series import Series
 from TwinSegmentLib.structures import ENDS, read_structures
@@ -44,6 +44,7 @@ def evaluate_plan(
     goals: str | Path | None = None,
     plan: str | Path | None = None,
     ends: str = ENDS.default,
+    effective: bool = False,
     job: Job | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a plan, and write what was found.
@@ -61,6 +62,8 @@ def evaluate_plan(
         DICOM RTPLAN, whose prescription takes the place of that of the goals file.
     ends : str
         An option of `TwinSegmentLib.structures.ENDS`.
+    effective : bool
+        Whether an effective dose is taken too; of such a one there are histograms and goals only.
     job : Job, optional
 
     Returns
@@ -80,7 +83,12 @@ def evaluate_plan(
         reading=1, structures=3, histograms=4, answers=4, writing=1
     )
     with reading:
-        series = read_dose(dose, reading)
+        series = read_dose(dose, reading, effective)
+        if is_effective(series) and asked.asks_for_effects():
+            raise InvalidInput(
+                "Complications, control and other schedules are computed of a physical dose, and this one is "
+                "effective: leave them out of the goals file, or give the physical dose."
+            )
         prescription = _prescription(asked, read_plan(plan) if plan is not None else None, series)
     with drawing:
         drawn = _structures(Path(structures), series, asked, ends, drawing)
@@ -109,7 +117,7 @@ def evaluate_plan(
         }
         write_json(folder / "results.json", document)
         inputs = [_input(series.image), *(_input(s) for s in drawn.values())]
-        parameters = {"ends": ends, "goals": asked.model_dump(mode="json")}
+        parameters = {"ends": ends, "effective": effective, "goals": asked.model_dump(mode="json")}
         parameters["prescription"] = prescription.model_dump(mode="json") if prescription else None
         run = record(
             "dose", "TwinApp.dosing", parameters, inputs, [], results, job.warnings, started, job.elapsed_seconds,

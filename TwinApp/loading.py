@@ -12,17 +12,21 @@ import SimpleITK as sitk
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Segmentation
 from TwinCore.dicom.file import is_dicom, read_dicom
+from TwinCore.image import stacked
 from TwinCore.segmentation import carry_mask
+from TwinCore.units import NO_UNIT
 from TwinCore.volume_file import read_volume
+from TwinFusionLib.dicom_dose import read_dose
 from TwinFusionLib.dicom_series import read_frames, read_series
 from TwinFusionLib.series import Series
 from TwinFusionLib.suv import KINDS, to_suv
 from TwinSegmentLib.dicom_seg import read_dicom_seg
 from TwinSegmentLib.label_map import read_label_map
 from TwinSegmentLib.rtstruct import read_rtstruct
+from TwinSimulateLib.declared import DIFFUSION_TENSOR
 from TwinSimulateLib.model import Observation
 
-from .case_file import CaseFile, ImageEntry, ObservationEntry, OutlineEntry, inside, read_case_file
+from .case_file import CaseFile, ImageEntry, MapEntry, ObservationEntry, OutlineEntry, inside, read_case_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,8 @@ class LoadedCase:
     observations : tuple of Observation
     series : mapping of str to sequence of Image
         Series over time, by name, each image with its time in days.
+    maps : mapping of str to (str, Image)
+        By what the model calls them: the name of the image in whose frame each lies, and the map itself.
     """
 
     case: CaseFile
@@ -46,6 +52,7 @@ class LoadedCase:
     outlines: Mapping[str, Segmentation]
     observations: tuple[Observation, ...]
     series: Mapping[str, Sequence[Image]] = field(default_factory=dict)
+    maps: Mapping[str, tuple[str, Image]] = field(default_factory=dict)
 
     @property
     def frames(self) -> dict[str, str]:
@@ -78,10 +85,11 @@ def load_files(case: CaseFile, folder: Path, job: Job | None = None) -> LoadedCa
     """Read everything that a case names, from its data folder; see `load_case`."""
     job = job or Job()
     entries = sorted(case.image, key=lambda entry: not entry.reference)
-    over_time = {e.name: _read_over_time(e, folder, job) for e in entries if e.time_point == "all"}
+    over_time = {e.name: read_over_time(e, folder, job) for e in entries if e.time_point == "all"}
     entries = [entry for entry in entries if entry.time_point != "all"]
     read = {entry.name: _read_image(entry, folder, job) for entry in job.each(entries, "reading images")}
-    all_series = [series for _, series in (*read.values(), *over_time.values())]
+    found = {entry.name: _read_map(entry, folder, job) for entry in case.map}
+    all_series = [series for _, series in (*read.values(), *over_time.values(), *found.values())]
     patients = {series.patient for series in all_series if series is not None and series.patient}
     if len(patients) > 1:
         raise InvalidInput("The DICOM images of the case are not of the same patient: their patient ID or name differ.")
@@ -92,7 +100,13 @@ def load_files(case: CaseFile, folder: Path, job: Job | None = None) -> LoadedCa
         here = _read_outline(outline, folder, image, series, job)
         outlines[outline.image] = _joined(outlines.get(outline.image), here, outline.image)
     observations = tuple(_observation(entry, folder) for entry in case.observation)
-    return LoadedCase(case, images, outlines, observations, {name: points for name, (points, _) in over_time.items()})
+    maps = {}
+    for entry in case.map:
+        where, (image, series) = entry.image or case.reference.name, found[entry.name]
+        _check_frame(entry.name, series, where, read[where][1])
+        maps[entry.name] = where, image.with_array(image.array, name=entry.name)
+    played = {name: points for name, (points, _) in over_time.items()}
+    return LoadedCase(case, images, outlines, observations, played, maps)
 
 
 def _read_image(entry: ImageEntry, folder: Path, job: Job) -> tuple[Image, Series | None]:
@@ -124,20 +138,42 @@ def _image_of(series: Series, entry: ImageEntry) -> Image:
     return image.with_array(image.array, name=entry.name, time=entry.time if entry.time is not None else image.time)
 
 
-def _read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Image], Series | None]:
+def _read_map(entry: MapEntry, folder: Path, job: Job) -> tuple[Image, Series | None]:
+    """An RTDOSE, which says its unit, or a volume file; diffusion tensors are six or nine volumes in one."""
+    path = inside(folder, entry.path)
+    if is_dicom(path):
+        series = read_dose(path, job)
+        if entry.unit not in (None, series.image.unit):
+            raise InvalidInput(
+                f"The map {entry.name!r} is said to be in {entry.unit}, but the RTDOSE is in {series.image.unit}."
+            )
+        return series.image, series
+    if entry.name != DIFFUSION_TENSOR.name:
+        return read_volume(path, "", entry.unit), None
+    count = volumes_in(path)
+    if count not in (6, 9):
+        raise InvalidInput(
+            f"The map {entry.name!r} has {count} volumes; diffusion tensors are six (xx, xy, xz, yy, yz, zz) or nine."
+        )
+    tensors = stacked([read_volume(path, "", entry.unit, None, n) for n in range(count)], entry.name)
+    return tensors.with_array(tensors.array, unit=entry.unit or NO_UNIT), None
+
+
+def _check_frame(name: str, series: Series | None, image: str, of_image: Series | None) -> None:
+    frames = [s.frame_of_reference_uid for s in (series, of_image) if s is not None and s.frame_of_reference_uid]
+    if len(set(frames)) > 1:
+        raise InvalidInput(f"The map {name!r} is not in the frame of reference of the image {image!r}: name another.")
+
+
+def read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Image], Series | None]:
     """All time points of a series, at the days that the case gives, or else as its DICOM headers say."""
     path = inside(folder, entry.path)
     if not path.is_dir() and not is_dicom(path):
         if entry.times_days is None:
             raise MissingInput(f"Image {entry.name!r} is a series without times: say them as times_days.")
         read = [read_volume(path, entry.modality, entry.unit, t, n) for n, t in enumerate(entry.times_days)]
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        if reader.GetSize()[3:] not in ((), (len(read),)):
-            raise InvalidInput(
-                f"Image {entry.name!r} has {reader.GetSize()[3]} time points, but {len(read)} times_days."
-            )
+        if volumes_in(path) != len(read):
+            raise InvalidInput(f"Image {entry.name!r} has {volumes_in(path)} time points, but {len(read)} times_days.")
         return [image.with_array(image.array, name=entry.name) for image in read], None
     series = read_frames(path, entry.series_uid, entry.unit if entry.modality != "PT" else None, job)
     images = [_image_of(point, entry) for point in series]
@@ -145,6 +181,15 @@ def _read_over_time(entry: ImageEntry, folder: Path, job: Job) -> tuple[list[Ima
     if len(days) != len(images):
         raise InvalidInput(f"Image {entry.name!r} has {len(images)} time points, but {len(days)} times_days.")
     return [image.with_array(image.array, time=float(day)) for image, day in zip(images, days)], series[0]
+
+
+def volumes_in(path: Path) -> int:
+    """How many volumes a file that `read_volume` can read holds."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    return int(size[3]) if len(size) > 3 else 1
 
 
 def _days(images: Sequence[Image], name: str) -> list[float]:

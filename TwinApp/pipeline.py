@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from TwinCore import Job, MissingInput, Quantity
+from TwinCore import InvalidInput, Job, MissingInput, Quantity
 from TwinCore.scene import Run, Twin, boot, execute, new_scene, save
 from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
@@ -17,6 +17,7 @@ from TwinSimulateLib.radiotherapy import Schedule
 from TwinSimulateLib.search_space import SearchSpace
 from TwinSimulateLib.step import Forecast, SimulationStep, with_best
 from TwinSimulateLib.treatment_text import parse, parse_scenarios
+from TwinSimulateLib.twin_images import check_images
 
 from .case_file import CaseFile, Search
 from .fusion_step import fusion_step
@@ -112,6 +113,8 @@ def case_steps(loaded: LoadedCase) -> Steps:
     )
     segment.check()
     if case.simulation is None:
+        if loaded.maps:
+            raise InvalidInput("Maps are for a model: without [simulation] the case has no use for them.")
         return fuse, segment, None
     asked = case.simulation
     simulate = SimulationStep(
@@ -127,7 +130,7 @@ def case_steps(loaded: LoadedCase) -> Steps:
         margins_mm=asked.margins_mm,
         margins_day=asked.margins_day,
     )
-    simulate.check()
+    check_images(simulate.check().requires(), {name: image for name, (_, image) in loaded.maps.items()})
     return fuse, segment, simulate
 
 
@@ -140,10 +143,14 @@ def search_space(asked: Search) -> SearchSpace:
 def open_twin(loaded: LoadedCase) -> Twin:
     """A new scene with the twin of the case's patient and its input images and series."""
     twin = Twin.create(loaded.case.patient.name, new_scene())
-    for name, image in loaded.images.items():
-        twin.add_image(image, reference=name == loaded.case.reference.name)
+    nodes = {
+        name: twin.add_image(image, reference=name == loaded.case.reference.name)
+        for name, image in loaded.images.items()
+    }
     for name, images in loaded.series.items():
         twin.add_series(images, name)
+    for where, image in loaded.maps.values():
+        twin.add_field(image, nodes[where])
     return twin
 
 

@@ -148,7 +148,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         TwinPanel.fill_box(self.ui.systemBox, systems, entry.system)
         TwinPanel.fill_box(self.ui.modelBox, models, c.model)
         TwinPanel.fill_box(self.ui.presetBox, registry.presets_of(c.model), c.preset)
-        needs = {r.name: r.meaning for r in declared.requires if r.kind == "segment"}
+        needs = {r.name: r.meaning for r in declared.requires if r.kind == "segment" and not r.optional}
         there = [] if twin is None else TwinPanel.segment_names(twin)
         self.segments_form.show(needs, there, TwinPanel.from_text(c.segments, {}))
         self.values_form.show(declared.parameters, TwinPanel.from_text(c.values, {}))
@@ -171,7 +171,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
 
     def _needs_dose(self):
         declared = registry.declared(self.parameters.model, self.parameters.preset)
-        return any(r.kind == "image" for r in declared.requires)
+        return any(r.kind == "image" and not r.optional for r in declared.requires)
 
     def _keep(self, name, value):
         setattr(self.parameters, name, json.dumps(value))
@@ -289,4 +289,4 @@ class TwinSimulateTest(ScriptedLoadableModuleTest):
         before = results["volume_ml"]["value"]
         assert results["predicted_volume_ml, none"]["value"] > before
         assert results["predicted_volume_ml, 5 x 6 Gy"]["value"] < before
-        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 1}
+        assert {role: len(made) for role, made in nodes.items()} == {"field": 4, "table": 2, "plot": 1, "sequence": 2}

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from Testing.fusion.dicom_files import save as save_slices
+from Testing.fusion.dicom_files import slices
+from Testing.fusion.dicom_objects import dose
+from Testing.fusion.dicom_objects import write as write_dicom
 from TwinApp.case_file import DATA_VARIABLE, read_case_file
 from TwinApp.loading import load_case
-from TwinApp.pipeline import case_steps
+from TwinApp.pipeline import case_steps, open_twin
 from TwinCore import Grid, Image, InvalidInput, MissingInput, TwinError
 from TwinCore.itk import to_sitk
 
@@ -46,6 +50,7 @@ def case(tmp_path):
 
 
 OUTLINE = '[[outline]]\npath = "labels.nii.gz"\nimage = "{0}"\nsegments = {1}'
+MAP = '[[map]]\nname = "{0}"\npath = "{1}"\nimage = "{2}"\nunit = "Gy"'
 VOLUME = '[[observation]]\ntime_days = 30\npath = "labels.nii.gz"\nlabels = {0}'
 
 
@@ -74,6 +79,9 @@ def test_a_right_case_is_read(case):
         ({"image": OUTLINE.format("T2", "[]")}, "'T2'; there are: T1"),
         ({"image": '[simulation]\nmodel = "a"\npreset = "b"\nhorizon_days = -5'}, "horizon_days"),
         ({"image": "[[observation]]\ntime_days = 3"}, "either volume_ml or path"),
+        ({"image": MAP.format("dose", "t1.nii.gz", "T2")}, "map.image names the image 'T2'"),
+        ({"image": MAP.format("T1", "t1.nii.gz", "T1")}, "name of its own"),
+        ({"image": MAP.format("diffusion_tensor", "t1.nii.gz", "T1")}, "has 1 volumes; diffusion tensors are six"),
         ({"target": "centroid_reference_ras_mm = [nan, 0, 0]"}, "finite"),
         ({"image": OUTLINE.format("T1", '["tumour"]')}, "label = name"),
         ({"image": OUTLINE.format("T1", '{ one = "tumour" }')}, "whole numbers"),
@@ -118,6 +126,53 @@ def test_damaged_files_are_refused_before_anything_else(case, tmp_path):
         (tmp_path / "t1.nii.gz").write_bytes(damaged)
         with pytest.raises(TwinError, match="t1.nii.gz"):
             load_case(case())
+
+
+SIMULATION = '[simulation]\nmodel = "tumour_growth"\npreset = "soft-tissue sarcoma"'
+
+
+def test_maps_are_read_and_lie_in_the_frame_of_their_image(case, tmp_path):
+    shape = (8, 9, 10)
+    parts = [sitk.GetImageFromArray(np.full(shape, value, np.float32)) for value in (3.0, 0, 0, 1, 0, 1)]
+    sitk.WriteImage(sitk.JoinSeries(parts), str(tmp_path / "tensors.nii.gz"))
+    write_dicom(tmp_path / "rd.dcm", dose())
+    other = '[[image]]\nname = "T2"\npath = "t1.nii.gz"\nmodality = "MR"'
+    maps = (
+        MAP.format("diffusion_tensor", "tensors.nii.gz", "T2").replace("Gy", "mm2/s"),
+        MAP.format("dose", "rd.dcm", "T1"),
+    )
+    loaded = load_case(case(image="\n".join([other, *maps])))
+    where, tensors = loaded.maps["diffusion_tensor"]
+    assert (where, tensors.unit, tensors.array.shape) == ("T2", "mm2/s", (*shape, 6))
+    np.testing.assert_array_equal(tensors.array[1, 2, 3], [3, 0, 0, 1, 0, 1])
+    assert loaded.maps["dose"][1].unit == "Gy"
+    assert loaded.maps["dose"][1].array.max() == pytest.approx(14.5)
+    twin = open_twin(loaded)
+    assert [node.GetName() for node in twin.nodes("field")] == ["diffusion_tensor", "dose"]
+    assert [node.GetName() for node in twin.nodes("image")] == ["T1", "T2"]
+    with pytest.raises(InvalidInput, match="without .simulation. the case has no use for them"):
+        case_steps(loaded)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "words"),
+    [("temperature", "Cel", "no use for the image 'temperature'"), ("diffusion_tensor", "mm2/s", "has 1 volumes")],
+)
+def test_a_map_that_the_model_does_not_take_is_told_before_anything_is_computed(case, name, unit, words):
+    entry = MAP.format(name, "t1.nii.gz", "T1").replace("Gy", unit)
+    outlined = OUTLINE.format("T1", '{ 1 = "tumour" }')
+    with pytest.raises(InvalidInput, match=words):
+        case_steps(load_case(case(image="\n".join([entry, outlined, SIMULATION]))))
+
+
+def test_a_dose_of_another_frame_is_refused(case, tmp_path):
+    save_slices(tmp_path / "ct", slices(modality="CT"))
+    write_dicom(tmp_path / "rd.dcm", dose())
+    ct = '[[image]]\nname = "CT"\npath = "ct"\nmodality = "CT"'
+    with pytest.raises(InvalidInput, match="'dose' is not in the frame of reference of the image 'CT'"):
+        load_case(case(image="\n".join([ct, MAP.format("dose", "rd.dcm", "CT")])))
+    with pytest.raises(InvalidInput, match="said to be in cGy, but the RTDOSE is in Gy"):
+        load_case(case(image=MAP.format("dose", "rd.dcm", "T1").replace('"Gy"', '"cGy"')))
 
 
 def test_nothing_in_a_case_is_executed(case):

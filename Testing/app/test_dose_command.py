@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pydicom
 import pytest
 from dose_phantoms import eclipse_outlines, eclipse_table
 from typer.testing import CliRunner
@@ -122,6 +123,22 @@ def test_without_goals_the_histograms_are_written(files, tmp_path):
     assert found["mean_gy, box"]["value"] == pytest.approx(8.0, abs=0.03)
     assert not (tmp_path / "out" / "goals.csv").exists()
     assert not any(key.startswith(("goal", "ntcp", "tcp")) for key in found)
+
+
+def test_an_effective_dose_is_taken_when_asked_for_and_has_histograms_only(files, tmp_path):
+    made = pydicom.dcmread(files["dose"])
+    made.DoseType = "EFFECTIVE"
+    write(files["dose"], made)
+    chosen = [f"--{name}={files[name]}" for name in ("dose", "structures")]
+    out = ["--out", str(tmp_path / "out")]
+    with pytest.raises(InvalidInput, match="3004,0004. is EFFECTIVE"):
+        CliRunner().invoke(app, ["dose", *chosen, *out], catch_exceptions=False)
+    with pytest.raises(InvalidInput, match="computed of a physical dose"):
+        evaluate_plan(files["dose"], files["structures"], tmp_path / "out", goals=files["goals"], effective=True)
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(app, ["dose", *chosen, "--effective", *out])
+    assert result.exit_code == 0, result.output
+    assert any("effective one" in w for w in json.loads((tmp_path / "out" / "results.json").read_text())["warnings"])
 
 
 def test_files_that_do_not_belong_together_are_refused(files, tmp_path):

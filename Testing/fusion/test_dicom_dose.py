@@ -13,7 +13,7 @@ from TwinCore import InvalidInput, Job, MissingInput
 from TwinCore.grid import LPS_FROM_RAS
 from TwinCore.transform import resample
 from TwinCore.volume_file import read_volume
-from TwinFusionLib.dicom_dose import read_dose
+from TwinFusionLib.dicom_dose import is_effective, read_dose
 from TwinFusionLib.dicom_series import read_series
 
 
@@ -69,10 +69,24 @@ def test_uneven_planes_are_interpolated_and_told_of(tmp_path):
     assert "unevenly spaced" in job.warnings[0]
 
 
+def test_uneven_planes_stay_as_they_are(tmp_path):
+    """Distances of 3, 2 and 5 mm are whole numbers of 1 mm: every plane, and the peak on one of them, is kept."""
+    made, places = dose(offsets=[0.0, 3.0, 5.0, 8.0, 10.0, 15.0]), np.array([0, 3, 5, 8, 10, 15])
+    stored = np.round(np.random.default_rng(0).uniform(1, 60, (6, 6, 7)) * 1e6).astype("<u4")
+    made.PixelData = stored.tobytes()
+    image = read_dose(write(tmp_path / "rd.dcm", made)).image
+    assert image.grid.shape[0] == 16
+    np.testing.assert_allclose(image.array[places], stored * 1e-6, rtol=1e-5)
+    np.testing.assert_allclose(image.array[1], (2 * image.array[0] + image.array[3]) / 3, rtol=1e-5)
+
+
 def test_what_kind_of_dose_it_is_is_told(tmp_path):
     made, job = dose(), Job()
     made.DoseType, made.DoseSummationType = "EFFECTIVE", "BEAM"
-    read_dose(write(tmp_path / "rd.dcm", made), job)
+    path = write(tmp_path / "rd.dcm", made)
+    with pytest.raises(InvalidInput, match=r"EFFECTIVE.*count the effect twice.*--effective"):
+        read_dose(path)
+    assert is_effective(read_dose(path, job, effective=True))
     assert len(job.warnings) == 2
     assert "BEAM" in job.warnings[1]
 
@@ -96,7 +110,8 @@ WRONG = {
     "too few offsets": (offsets(0.0, 2.5, 5.0), "must be 6 finite"),
     "offsets from elsewhere": (offsets(7, 9, 11, 13, 15, 17), "starts at 7 mm"),
     "doubled planes": (offsets(0, 2.5, 2.5, 5, 7.5, 10), "same place"),
-    "planes of no system": (offsets(0, 0.01, 200, 300, 400, 500), "no planning system"),
+    "planes of no system": (offsets(0, 0.01, 200, 300, 400, 500), "divides all of theirs"),
+    "planes without a common distance": (offsets(0, 2.5, 5.0, 7.533, 10.611, 13.0), "between 2.389 and 3.078 mm"),
     "planes in metres": (offsets(0, 2e4, 4e4, 6e4, 8e4, 1e5), "micrometres|measures"),
     "single plane": (with_all(NumberOfFrames=1), "single plane"),
     "truncated": (with_all(PixelData=bytes(100)), "truncated: 100 of 1008"),

@@ -59,7 +59,14 @@ def add_everything(run, image: Image) -> None:
     )
     node = run.add_table(table)
     run.add_plot("Growth", node, "time", ["volume"])
-    run.add_sequence([image.with_array(image.array + day, time=float(day)) for day in (0, 7, 30)], "Prediction")
+    days = (0.0, 7.0, 30.0)
+    frames = [image.with_array(image.array + day, time=day) for day in days]
+    played = run.add_sequence(frames, "Prediction")
+    outlines = {
+        day: Segmentation.from_masks(grid, {"tumour": image.array > 5 - day, "none": np.zeros(grid.shape, bool)})
+        for day in days  # both are empty on the first
+    }
+    run.add_segmentations(outlines, "Predicted outline", beside=played)
     run.add_model(np.eye(3), [[0, 1, 2]], "Surface")
     run.add_report({"verdict": "good"}, "Findings")
     run.record({"volume_ml": Quantity(9.5, "mL"), "verdict": "good"})

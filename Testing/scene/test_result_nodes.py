@@ -3,22 +3,29 @@
 import numpy as np
 import pytest
 
-from TwinCore import InvalidInput, Table
+from TwinCore import InvalidInput, Segmentation, Table
 from TwinCore.scene import (
     Twin,
     load,
     model_to_node,
     new_scene,
+    node_to_image,
     node_to_model,
+    node_to_segmentation,
+    node_to_segmentations,
     node_to_sequence,
     node_to_table,
     plot_to_node,
     save,
+    segmentations_to_node,
     sequence_to_node,
+    snapshot,
     table_to_node,
     text_of,
     text_to_node,
 )
+from TwinCore.scene.sequences import browser_of
+from TwinCore.surface import surfaces_of
 
 
 @pytest.fixture
@@ -95,6 +102,93 @@ def test_sequences_need_one_grid(scene, image):
             ],
             scene,
         )
+
+
+@pytest.fixture
+def growing(image) -> dict[float, Segmentation]:
+    """Two segments over time, of which one is empty at first."""
+    return {
+        day: Segmentation.from_masks(image.grid, {"core": image.array > 9 - day, "whole": image.array > 1 - day / 9})
+        for day in (0.0, 4e-7, 9.0)
+    }
+
+
+def test_a_sequence_of_segmentations_is_shown_item_by_item(scene, growing):
+    sequence, browser = segmentations_to_node(growing, scene, "Outline")
+    again = node_to_segmentations(sequence)
+    assert list(again) == [0.0, 4e-7, 9.0]
+    shown = browser.GetProxyNode(sequence)
+    for number, (day, one) in enumerate(growing.items()):
+        browser.SetSelectedItemNumber(number)
+        for seen in (again[day], node_to_segmentation(shown)):
+            assert seen.segments[0].colour == pytest.approx(one.segments[0].colour)
+            for name in one.names:
+                np.testing.assert_array_equal(seen.mask(name), one.mask(name))
+    assert not again[0.0].mask("core").any()
+    assert not shown.GetDisplayNode().GetVisibility2DFill()
+
+
+def test_one_browser_moves_images_and_segmentations(scene, image, growing):
+    images = [image.with_array(image.array + day, time=day) for day in growing]
+    played, browser = sequence_to_node(images, scene, "Growth")
+    outlines, same = segmentations_to_node(growing, scene, "Outline", beside=played)
+    assert same is browser
+    assert [browser_of(s) for s in (played, outlines)] == [browser, browser]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode") == 1
+    browser.SetSelectedItemNumber(2)
+    assert node_to_image(browser.GetProxyNode(played)).array[0, 0, 0] == pytest.approx(image.array[0, 0, 0] + 9)
+    np.testing.assert_array_equal(
+        node_to_segmentation(browser.GetProxyNode(outlines)).mask("whole"), growing[9.0].mask("whole")
+    )
+
+
+def test_surfaces_of_a_sequence_follow_its_item(scene, growing):
+    surfaces = {day: surfaces_of(one) for day, one in growing.items()}
+    sequence, browser = segmentations_to_node(growing, scene, "Outline", surfaces)
+    shown = browser.GetProxyNode(sequence)
+    for number, (day, one) in enumerate(growing.items()):
+        browser.SetSelectedItemNumber(number)
+        for name in one.names:
+            identifier = shown.GetSegmentation().GetSegmentIdBySegmentName(name)
+            points = shown.GetClosedSurfaceInternalRepresentation(identifier).GetNumberOfPoints()
+            assert points == (len(surfaces[day][name].points) if one.mask(name).any() else 0)
+
+
+def test_a_run_that_fails_leaves_an_earlier_browser_as_it_was(scene, twin, image, growing):
+    with twin.run("TwinFusion", {}) as run:
+        played = run.add_sequence([image.with_array(image.array, time=day) for day in growing])
+    before, browser = snapshot(scene), browser_of(played)
+
+    def fail():
+        with twin.run("TwinSegment", {}) as run:
+            run.add_segmentations(growing, "Outline", beside=played)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert snapshot(scene) == before
+    with twin.run("TwinSegment", {}) as run:
+        run.add_segmentations(growing, "Outline", beside=played)
+    browser.SetSelectedItemNumber(1)
+    twin.revert_last_run()
+    browser.SetSelectedItemNumber(0)
+    assert snapshot(scene) == before
+    assert browser.GetNumberOfSynchronizedSequenceNodes(True) == 1
+
+
+def test_sequences_of_segmentations_need_times_and_the_same_segments(scene, image, growing):
+    other = Segmentation.from_masks(image.grid, {"core": image.array > 0})
+    with pytest.raises(InvalidInput, match="the same segments on one grid"):
+        segmentations_to_node({**growing, 10.0: other}, scene)
+    for wrong in ({}, {1.0: other, 0.5: other}, {float("nan"): other}):
+        with pytest.raises(InvalidInput, match="increasing times in days"):
+            segmentations_to_node(wrong, scene)
+    sequence, browser = segmentations_to_node(growing, scene)
+    with pytest.raises(InvalidInput, match="not one of images"):
+        node_to_sequence(sequence)
+    scene.RemoveNode(browser)
+    with pytest.raises(InvalidInput, match="no browser"):
+        segmentations_to_node(growing, scene, beside=sequence)
 
 
 def test_model_round_trip(scene):

@@ -1,5 +1,6 @@
 """Saving and loading: a bundle read by a fresh process, and bundles that must not be read."""
 
+import io
 import json
 import os
 import subprocess
@@ -18,12 +19,14 @@ from TwinCore.scene import (
     load,
     new_scene,
     node_to_segmentation,
+    node_to_segmentations,
     node_to_sequence,
     node_to_transform,
     save,
     segmentation_to_node,
     snapshot,
 )
+from TwinCore.scene.sequences import browser_of
 
 DESCRIBE = """
 import json, sys
@@ -35,7 +38,7 @@ twins = load(sys.argv[1])
 described = describe(twins[0])
 while twins[0].nodes("run"):
     twins[0].revert_last_run()
-kinds = ("VolumeNode", "TransformNode", "SequenceNode", "TextNode")
+kinds = ("VolumeNode", "TransformNode", "SequenceNode", "BrowserNode", "SegmentationNode", "TextNode")
 left = sorted(n["class"] for n in snapshot(scene)["nodes"].values() if n["class"].endswith(kinds))
 print(json.dumps({"patients": [t.patient for t in twins], "twin": described, "left": left}))
 """
@@ -51,6 +54,7 @@ def describe(twin: Twin) -> dict:
     }
     segmentation = node_to_segmentation(twin.node("segmentation"))
     sequence = node_to_sequence(twin.node("sequence"))
+    outlines = node_to_segmentations(twin.nodes("sequence")[1])
     rigid, warp = (node_to_transform(n) for n in twin.nodes("transform"))
     table, chart = twin.node("table"), twin.node("plot")
     content = {
@@ -59,6 +63,8 @@ def describe(twin: Twin) -> dict:
             for s in segmentation.segments
         ],
         "sequence": [[i.time, i.unit, i.modality, float(np.float32(i.array.sum()).round(2))] for i in sequence],
+        "outlines": [[day, one.names, [one.volume_ml(name) for name in one.names]] for day, one in outlines.items()],
+        "played": [n.GetMasterSequenceNode().GetName() for n in map(browser_of, twin.nodes("sequence"))],
         "rigid": np.round(rigid.matrix, 9).tolist(),
         "warp": np.round(warp.displacement_mm, 4).tolist(),
         "units": [table.GetColumnUnitLabel("time"), table.GetColumnUnitLabel("volume")],
@@ -170,7 +176,32 @@ def described(**attributes: str) -> bytes:
     return f'<MRML version="Slicer4.4.0"><{kind} id="vtkMRML{kind}Node1" {written}></{kind}></MRML>'.encode()
 
 
+def packed(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return stream.getvalue()
+
+
+def around(members: dict[str, bytes]) -> dict[str, bytes]:
+    """A bundle with a sequence whose items are a bundle of their own."""
+    return {"a/a.mrml": b"<MRML/>", "a/Data/items.seq.mrb": packed(members)}
+
+
 HOSTILE = {
+    "sequence climbs out": (around({"../evil.txt": b"x", "b/b.mrml": b"<MRML/>"}), "outside the folder"),
+    "sequence bomb": (around({"b/b.mrml": b"<MRML/>", "b/zeros.raw": bytes(30_000_000)}), "would unpack to 0.03 GB"),
+    "sequence of files elsewhere": (
+        around({"b/b.mrml": described(fileName="/etc/passwd")}),
+        "'/etc/passwd', which is not a file of the bundle",
+    ),
+    "sequence in a sequence": (around(around({"b/b.mrml": b"<MRML/>"})), "within bundles"),
+    "sequence that is none": ({"a/a.mrml": b"<MRML/>", "a/i.seq.mrb": b"x"}, "not a complete scene bundle"),
+    "sequence by another name": (
+        {"a/a.mrml": described(fileName="Data/x.seq.MRB"), "a/Data/x.seq.MRB": packed({"../evil.txt": b"x"})},
+        "outside the folder",
+    ),
     "climbs out": ({"../evil.txt": b"x", "a/a.mrml": b"<MRML/>"}, "outside the folder"),
     "absolute": ({"/tmp/evil.txt": b"x", "a/a.mrml": b"<MRML/>"}, "outside the folder"),
     "windows drive": ({"C:\\evil.txt": b"x", "a/a.mrml": b"<MRML/>"}, "outside the folder"),
@@ -272,6 +303,26 @@ def test_overlapping_segments_survive_storage(scene, tmp_path, grid):
     assert again.grid.same_as(grid, 1e-3)
     for name, mask in masks.items():
         np.testing.assert_array_equal(again.mask(name), mask)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5, 6, 9])
+def test_any_number_of_channels_survives_storage(scene, tmp_path, grid, channels):
+    values = np.random.default_rng(0).normal(size=(*grid.shape, channels)).astype(np.float32)
+    twin = Twin.create("A", scene)
+    with twin.run("TwinFusion", {}) as run:
+        run.add_image(Image(values, grid, name="channels"), "channels")
+    save(twin, tmp_path / "a.mrb")
+    new_scene()
+    [loaded] = load(tmp_path / "a.mrb")
+    again = loaded.image(loaded.node("channels"))
+    np.testing.assert_array_equal(again.array, values)
+    assert again.grid.same_as(grid, 1e-3)
+    before = snapshot(loaded.scene)["nodes"]
+    loaded.revert_last_run()
+    assert {n["class"] for n in before.values()} - {n["class"] for n in snapshot(loaded.scene)["nodes"].values()} >= {
+        "vtkMRMLVectorVolumeNode",
+        "vtkMRMLVolumeArchetypeStorageNode" if channels < 5 else "vtkMRMLNRRDStorageNode",
+    }
 
 
 def test_channels_and_a_sheared_grid_survive_storage(scene, tmp_path, grid):

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from TwinCore import Grid, InvalidInput, Job, JobCancelled, MissingInput, MissingPackage, Segmentation
-from TwinCore.scene import Twin, execute, new_scene, node_to_image, node_to_sequence, node_to_table, snapshot
+from TwinCore.scene import (
+    Twin,
+    execute,
+    new_scene,
+    node_to_image,
+    node_to_segmentations,
+    node_to_sequence,
+    node_to_table,
+    snapshot,
+)
+from TwinCore.scene.sequences import browser_of
 from TwinSimulateLib.model import Observation
 from TwinSimulateLib.radiotherapy import SCENARIOS, Schedule
 from TwinSimulateLib.search_space import SearchSpace
@@ -44,6 +54,18 @@ def test_a_prediction_is_left_in_the_scene(twin):
     assert all(f.unit == "1" and f.time == 20.0 and 0 <= f.array.min() <= f.array.max() <= 1 for f in fields)
     frames = node_to_sequence(twin.node("sequence"))
     assert [f.time for f in frames] == pytest.approx(np.linspace(0, 20, 7))
+    played, drawn = twin.nodes("sequence")
+    outlines = node_to_segmentations(drawn)
+    assert browser_of(drawn) is browser_of(played)
+    assert list(outlines) == [f.time for f in frames]
+    assert outlines[0.0].names == [s.name for s in SCENARIOS]
+    volumes = [outlines[f.time].volume_ml("none") for f in frames]
+    assert volumes[0] == pytest.approx(start.value, rel=0.1)
+    assert (np.diff(volumes) >= 0).all()
+    assert volumes[-1] > volumes[0]
+    (threshold,) = (p.default for p in step().check().parameters if p.name == "detection_threshold")
+    assert volumes[-1] == pytest.approx(np.count_nonzero(frames[-1].array >= threshold) * 0.001)
+    assert outlines[20.0].volume_ml("25 x 2 Gy") < volumes[-1]
     tables = {t.name: t for t in map(node_to_table, twin.nodes("table"))}
     assert list(tables["Scenarios"].columns["scenario"]) == ["none", "25 x 2 Gy", "5 x 6 Gy"]
     volumes = tables["Viable tumour volume"]

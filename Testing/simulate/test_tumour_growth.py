@@ -209,4 +209,8 @@ def test_glioma_is_slower_in_grey_matter():
     density = glioma.simulate(anatomy, {}, [0, 50], job).fields["density"].array
     assert density[20, 20, 50] > 5 * density[20, 20, 9]
     assert any("grey matter" in warning for warning in job.warnings)
-    assert [r.name for r in glioma.requires()] == ["tumour", "white matter", "grey matter"]
+    assert [r.name for r in glioma.requires() if not r.optional] == ["tumour", "white matter", "grey matter"]
+    assert [(r.kind, r.name) for r in glioma.requires() if r.optional] == [
+        ("segment", "barrier"),
+        ("image", "diffusion_tensor"),
+    ]

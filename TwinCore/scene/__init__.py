@@ -11,16 +11,15 @@ from .hierarchy import FOLDERS
 from .results import (
     model_to_node,
     node_to_model,
-    node_to_sequence,
     node_to_table,
     plot_to_node,
-    sequence_to_node,
     table_to_node,
     text_of,
     text_to_node,
 )
 from .run import Run
 from .segmentations import node_to_segmentation, segmentation_to_node
+from .sequences import node_to_segmentations, node_to_sequence, segmentations_to_node, sequence_to_node
 from .storage import load, save
 from .surfaces import save_surface
 from .transforms import node_to_transform, transform_to_node
@@ -47,6 +46,7 @@ __all__ = [
     "node_to_image",
     "node_to_model",
     "node_to_segmentation",
+    "node_to_segmentations",
     "node_to_sequence",
     "node_to_table",
     "node_to_transform",
@@ -54,6 +54,7 @@ __all__ = [
     "save",
     "save_surface",
     "segmentation_to_node",
+    "segmentations_to_node",
     "sequence_to_node",
     "set_meaning",
     "snapshot",

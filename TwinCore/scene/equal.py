@@ -10,6 +10,7 @@ from ..provenance import content_hash
 from .attributes import to_array
 from .hierarchy import paths
 from .state import reference_ids
+from .volumes import voxel_values
 
 
 def hash_of(node) -> str:
@@ -55,7 +56,7 @@ def _volume(node) -> list:
     matrix = vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     ijk_to_ras, voxels = to_array(matrix), node.GetImageData()
-    scalars = None if voxels is None else voxels.GetPointData().GetScalars()
+    scalars = None if voxels is None else voxel_values(node)
     if scalars is None:
         return [_rounded(ijk_to_ras)]
     array = vtk_to_numpy(scalars).reshape(*voxels.GetDimensions()[::-1], -1)

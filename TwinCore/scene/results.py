@@ -1,29 +1,24 @@
-"""Results in the scene: tables, charts, surfaces, texts and sequences of images."""
+"""Results in the scene: tables, charts, surfaces and texts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidInput
-from ..image import Image
 from ..results import Table
 from ..surface import Surface
-from .attributes import meaning, note_read, set_meaning, world_matrix
+from .attributes import note_read, world_matrix
 from .boot import mrml
 from .surfaces import to_polydata
-from .volumes import describe, node_to_image, storable, volume_node
+from .volumes import describe, storable
 
 if TYPE_CHECKING:
     from slicer import (
         vtkMRMLModelNode,
         vtkMRMLPlotChartNode,
-        vtkMRMLSequenceBrowserNode,
-        vtkMRMLSequenceNode,
         vtkMRMLTableNode,
         vtkMRMLTextNode,
     )
@@ -177,61 +172,6 @@ def text_to_node(text: str, scene, name: str = "Text") -> vtkMRMLTextNode:
     node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
     node.SetText(text)
     return node
-
-
-SAME_TIME_DAYS = 1e-10
-"""Ten microseconds: the time points of a heartbeat are some milliseconds apart."""
-
-
-def sequence_to_node(
-    images: Sequence[Image], scene, name: str = "Sequence"
-) -> tuple[vtkMRMLSequenceNode, vtkMRMLSequenceBrowserNode]:
-    """A new sequence of images on one grid, indexed by their time in days, and the browser that plays it.
-
-    Raises
-    ------
-    InvalidInput
-        If there are no images, one has no time in days, or their grids or units differ.
-    """
-    times = [float(image.time) if isinstance(image.time, (int, float)) else math.nan for image in images]
-    if not times or math.isnan(sum(times)) or sorted(set(times)) != times:
-        raise InvalidInput(
-            f"Sequence {name!r} needs images with increasing times in days, not {[i.time for i in images]}."
-        )
-    first = images[0]
-    for image in images:
-        if not image.grid.same_as(first.grid) or (image.unit, image.modality) != (first.unit, first.modality):
-            raise InvalidInput(f"Sequence {name!r} needs images on one grid, of one modality and in one unit.")
-    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-    sequence.SetIndexName("time")
-    sequence.SetIndexUnit("d")
-    sequence.SetIndexTypeFromString("numeric")
-    sequence.SetNumericIndexValueTolerance(SAME_TIME_DAYS)  # MRML's own would make frames of one minute one
-    set_meaning(sequence, first.modality, first.unit)
-    for image, time in zip(images, times):
-        node = volume_node(image)
-        node.SetName(name)
-        sequence.SetDataNodeAtValue(node, repr(time))
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    mrml().modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    browser.GetProxyNode(sequence).CreateDefaultDisplayNodes()
-    return sequence, browser
-
-
-def node_to_sequence(node: vtkMRMLSequenceNode) -> list[Image]:
-    """The images of a sequence, each with its time in days."""
-    if node is None or not node.IsA("vtkMRMLSequenceNode"):
-        raise InvalidInput(f"{describe(node)} is not a sequence.")
-    note_read(node)
-    images = []
-    for number in range(node.GetNumberOfDataNodes()):
-        image = node_to_image(node.GetNthDataNode(number))
-        shared = meaning(node)
-        images.append(
-            replace(image, **{**shared, "time": float(node.GetNthIndexValue(number)), "name": node.GetName()})
-        )
-    return images
 
 
 def text_of(node: vtkMRMLTextNode) -> str:

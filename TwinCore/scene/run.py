@@ -22,8 +22,9 @@ from ..transform import Transform
 from .attributes import CHANNELS, ROLE, RUN
 from .equal import hash_of
 from .hierarchy import FOLDER_OF_MODULE
-from .results import model_to_node, plot_to_node, sequence_to_node, table_to_node, text_to_node
+from .results import model_to_node, plot_to_node, table_to_node, text_to_node
 from .segmentations import segmentation_to_node
+from .sequences import segmentations_to_node, sequence_to_node
 from .state import SceneState, reference_ids
 from .transforms import chain, transform_to_node
 from .twin import MADE, Twin, check_role
@@ -166,6 +167,17 @@ class Run:
         sequence, _browser = sequence_to_node(images, self._scene, name)
         return self._add(sequence, "sequence")
 
+    def add_segmentations(
+        self,
+        segmentations: Mapping[float, Segmentation],
+        name: str = "Segmentations",
+        surfaces: Mapping[float, Mapping[str, Surface]] | None = None,
+        beside: vtkMRMLNode | None = None,
+    ) -> vtkMRMLNode:
+        """Segmentations by time in days, role `sequence`, played by a browser of their own or by that of `beside`."""
+        sequence, _browser = segmentations_to_node(segmentations, self._scene, name, surfaces, beside)
+        return self._add(sequence, "sequence")
+
     def add_model(self, points: np.ndarray, triangles: np.ndarray, name: str = "Model") -> vtkMRMLNode:
         """A triangulated surface in RAS mm, role `model`."""
         return self._add(model_to_node(points, triangles, self._scene, name), "model")
@@ -200,6 +212,9 @@ class Run:
         """Mark what was made, and add the record."""
         for node in made:
             node.SetAttribute(RUN, self.id)
+            if node.IsA("vtkMRMLSequenceNode"):  # whose items' attributes are copied to the node that shows them
+                for number in range(node.GetNumberOfDataNodes()):
+                    node.GetNthDataNode(number).SetAttribute(RUN, self.id)
             if not node.GetHideFromEditors() and not any(node is output for output in self._outputs):
                 self.twin.place(node, FOLDER_OF_MODULE.get(self.module))  # a sequence's volume, a chart's lines
         outputs = [describe_for_record(node) for node in self._outputs]

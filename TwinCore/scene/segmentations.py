@@ -32,8 +32,19 @@ def segmentation_to_node(
 
     Surfaces, by segment, are what a 3D view shows; MRML makes its own again once a segment is edited or loaded.
     """
+    node = segmentation_node(segmentation, surfaces)
+    node.SetName(name)
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def segmentation_node(
+    segmentation: Segmentation, surfaces: Mapping[str, Surface] | None = None
+) -> vtkMRMLSegmentationNode:
+    """As `segmentation_to_node`, in no scene yet."""
     slicer = mrml()
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node = slicer.vtkMRMLSegmentationNode()
     target = node.GetSegmentation()
     labelmaps = [_oriented_image(layer, segmentation.grid) for layer in segmentation.layers]
     geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(_oriented_image(None, segmentation.grid))
@@ -50,7 +61,6 @@ def segmentation_to_node(
         if segment.code is not None:
             item.SetTerminology(_terminology(segment.code))
         target.AddSegment(item, target.GenerateUniqueSegmentID(segment.name))
-    node.CreateDefaultDisplayNodes()
     return node
 
 

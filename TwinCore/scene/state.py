@@ -52,12 +52,23 @@ def set_references(node, role: str, ids: Iterable[str]) -> None:
 
 
 def remove(scene, nodes: Iterable) -> None:
-    """Take nodes out of a scene, the last made first, but browsers before the volumes that they would make anew."""
-    last_first = list(nodes)[::-1]
+    """Take nodes out of a scene, the last made first, but browsers before what they would make anew."""
+    last_first = [node for node in list(nodes)[::-1] if scene.IsNodePresent(node)]
+    for node in last_first:
+        if node.IsA("vtkMRMLSequenceNode"):
+            _leave_browsers(scene, node)
     for node in sorted(last_first, key=lambda node: not node.IsA("vtkMRMLSequenceBrowserNode")):
         if scene.IsNodePresent(node):
             drop_item(scene, node)
             scene.RemoveNode(node)
+
+
+def _leave_browsers(scene, sequence) -> None:
+    """Take a sequence out of browsers that are another's first of all, and may stay."""
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
+        if browser.IsSynchronizedSequenceNode(sequence):
+            browser.RemoveSynchronizedSequenceNode(sequence.GetID())
 
 
 def with_companions(nodes: Iterable) -> list:

@@ -78,15 +78,27 @@ def load(path: str | Path, scene=None, limit_bytes: int | None = None) -> list[T
     scene = scene or boot()
     limit = limit_bytes or available_memory() or 8 * GIGABYTE
     with tempfile.TemporaryDirectory(prefix="DigitalTwin-") as folder:
-        _unpack(path, Path(folder), limit)
-        found = sorted(Path(folder).glob("*/*.mrml")) or sorted(Path(folder).glob("*.mrml"))
-        if len(found) != 1:
-            raise InvalidInput(
-                f"{path.name!r} is not a scene bundle: it holds {len(found)} .mrml files, where one is expected."
-            )
-        _check_paths(found[0], path.name)
-        _check_volumes(Path(folder), path.name, limit)
-        return _import(scene, found[0], path.name)
+        description = _checked(path, Path(folder), limit)
+        return _import(scene, description, path.name)
+
+
+def _checked(path: Path, folder: Path, limit: int, within: bool = False) -> Path:
+    """A bundle's description, once all of it is unpacked and looked at; the items of a sequence are one within it."""
+    _unpack(path, folder, limit)
+    found = sorted(folder.glob("*/*.mrml")) or sorted(folder.glob("*.mrml"))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"{path.name!r} is not a scene bundle: it holds {len(found)} .mrml files, where one is expected."
+        )
+    _check_paths(found[0], path.name)
+    _check_volumes(folder, path.name, limit)
+    for number, bundle in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".mrb")):
+        if within:
+            raise InvalidInput(f"{path.name!r} is refused: it holds bundles within bundles.")
+        inner = folder / f".looked-at-{number}"
+        _checked(bundle, inner, limit, within=True)
+        shutil.rmtree(inner)
+    return found[0]
 
 
 def _import(scene, description: Path, name: str) -> list[Twin]:

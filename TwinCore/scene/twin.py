@@ -10,11 +10,14 @@ from uuid import uuid4
 from ..errors import InvalidInput, MissingInput
 from ..guard import check_image
 from ..image import Image
+from ..transform import Transform
 from .attributes import CHANNELS, ROLE, RUN, set_meaning
 from .boot import boot, mrml
 from .hierarchy import TWIN, create_folders, place, twin_folder
-from .results import node_to_sequence, sequence_to_node, text_of
+from .results import text_of
+from .sequences import holds_images, node_to_sequence, sequence_to_node
 from .state import reference_ids, remove, set_references, with_companions
+from .transforms import node_to_transform
 from .volumes import check_volume, describe, image_to_node, node_to_image
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 NAME = "DigitalTwin"
 PATIENT = "DigitalTwin.Patient"
 MADE = "DigitalTwin.Made"
+FRAME_OF = "DigitalTwin.FrameOf"
 ROLES = (
     "reference",
     "image",
@@ -177,6 +181,40 @@ class Twin:
         self.place(node, "Images")
         return node
 
+    def add_field(self, image: Image, frame_of: vtkMRMLNode | None = None) -> vtkMRMLNode:
+        """Bring a map that a model takes (a dose, diffusion tensors) into the scene, under `Images`: role `field`.
+
+        Parameters
+        ----------
+        image : Image
+            Its name is what the model calls it.
+        frame_of : vtkMRMLVolumeNode, optional
+            Input image in whose frame it lies, and with which it moves; left out, it is the reference's frame.
+
+        Raises
+        ------
+        InvalidInput
+            If its values or its grid are not plausible.
+        """
+        node = image_to_node(check_image(image), self.scene)
+        node.SetAttribute(ROLE, "field")
+        if frame_of is not None:
+            node.SetNodeReferenceID(FRAME_OF, frame_of.GetID())
+        self.set_nodes("field", [*reference_ids(self.mrml_node, "field"), node.GetID()])
+        self.place(node, "Images")
+        return node
+
+    def move_of(self, node: vtkMRMLNode) -> Transform | None:
+        """The newest move of an image, or of that in whose frame a field lies, into the reference's; None if it stays.
+
+        See `node_to_transform`.
+        """
+        moving = node.GetNodeReference(FRAME_OF) or node
+        for transform in self.nodes("transform"):
+            if transform.GetNodeReference(transform.GetMovingNodeReferenceRole()) is moving:
+                return node_to_transform(transform)
+        return None
+
     def _take(self, node: vtkMRMLNode, reference: bool) -> None:
         """Give a volume the role of an input image, and no other."""
         node.SetAttribute(RUN, None)
@@ -211,8 +249,8 @@ class Twin:
         return sequence
 
     def series(self) -> list[tuple[vtkMRMLNode, list[Image]]]:
-        """The twin's input series over time, each with its node: those that no run has made."""
-        nodes = [node for node in self.nodes("sequence") if node.GetAttribute(RUN) is None]
+        """The twin's input series over time, each with its node: those of images that no run has made."""
+        nodes = [node for node in self.nodes("sequence") if node.GetAttribute(RUN) is None and holds_images(node)]
         return [(node, node_to_sequence(node)) for node in nodes]
 
     def channels(self) -> tuple[Image, list[dict[str, str]]]:

@@ -10,12 +10,15 @@ from ..errors import InvalidInput
 from ..grid import Grid
 from ..guard import check_image
 from ..image import MODALITIES, Image
+from ..tensor import turned
 from .attributes import meaning, note_read, set_meaning, to_array, to_vtk, world_matrix
 from .boot import mrml
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLVolumeNode
 
+MOST_CHANNELS = 4
+"""That MRML's usual writer of volumes can store; its NRRD writer takes any number."""
 PET_COLOURS = "vtkMRMLColorTableNodeInvertedGrey"
 
 
@@ -33,6 +36,8 @@ def image_to_node(image: Image, scene, name: str = "") -> vtkMRMLVolumeNode:
     node.SetName(name or image.name or "Image")
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
+    if image.array.ndim == 4 and image.array.shape[3] > MOST_CHANNELS:
+        node.SetAndObserveStorageNodeID(scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode").GetID())
     if image.modality == "PT" and scene.GetNodeByID(PET_COLOURS):
         node.GetDisplayNode().SetAndObserveColorNodeID(PET_COLOURS)
     return node
@@ -61,7 +66,8 @@ def volume_node(image: Image) -> vtkMRMLVolumeNode:
 def node_to_image(node: vtkMRMLVolumeNode) -> Image:
     """The volume's voxels (copied), where they lie in world RAS, and what they mean.
 
-    Linear parent transforms are folded into ``ijk_to_ras``; the node itself is not touched.
+    Linear parent transforms are folded into ``ijk_to_ras``; the node itself is not touched. Diffusion tensors are
+    turned out of their measurement frame and become six channels: xx, xy, xz, yy, yz, zz in world RAS.
 
     Raises
     ------
@@ -81,14 +87,25 @@ def _seen(node: vtkMRMLVolumeNode) -> Image:
     if node is None or not node.IsA("vtkMRMLVolumeNode"):
         raise InvalidInput(f"{describe(node)} is not a volume.")
     voxels = node.GetImageData()
-    if voxels is None or voxels.GetPointData().GetScalars() is None:
+    values = None if voxels is None else voxel_values(node)
+    if values is None:
         raise InvalidInput(f"Volume {node.GetName()!r} holds no voxels: load its file again.")
-    matrix = vtkMatrix4x4()
+    matrix, world = vtkMatrix4x4(), world_matrix(node)
     node.GetIJKToRASMatrix(matrix)
     shape = voxels.GetDimensions()[::-1]
-    array = vtk_to_numpy(voxels.GetPointData().GetScalars())
+    array = vtk_to_numpy(values)
     array = array.reshape(shape if array.ndim == 1 else (*shape, array.shape[1]))
-    return Image(array, Grid(shape, world_matrix(node) @ to_array(matrix)), name=node.GetName(), **meaning(node))
+    image = Image(array, Grid(shape, world @ to_array(matrix)), name=node.GetName(), **meaning(node))
+    if not node.IsA("vtkMRMLDiffusionTensorVolumeNode"):
+        return image
+    node.GetMeasurementFrameMatrix(matrix)
+    return turned(image, world[:3, :3] @ to_array(matrix)[:3, :3])
+
+
+def voxel_values(node):
+    """What a volume holds as MRML keeps it: its scalars, or its tensors."""
+    data = node.GetImageData().GetPointData()
+    return data.GetTensors() if node.IsA("vtkMRMLDiffusionTensorVolumeNode") else data.GetScalars()
 
 
 def storable(array: np.ndarray, name: str) -> np.ndarray:

@@ -19,35 +19,42 @@ from TwinCore.units import GRAY
 from .series import Series, patient_hash, series_name, start_of
 
 MOST_GY = 1000.0
+MOST_PARTS = 10
+"""Into which the smallest distance of uneven planes is divided."""
+SAME_PLACE_MM = 0.02
 
 
-def read_dose(path: str | Path, job: Job | None = None) -> Series:
+def read_dose(path: str | Path, job: Job | None = None, effective: bool = False) -> Series:
     """Read an RTDOSE file as an image in Gy, without a modality.
 
     >>> read_dose("plan/rd.dcm").image.unit  # doctest: +SKIP
     'Gy'
 
     Planes are placed by the Grid Frame Offset Vector (DICOM PS3.3 C.8.8.3.2): relative to the image position along the
-    normal where its first number is 0, as z in the patient where it is the image position's own z. Planes that are
-    unevenly spaced are interpolated linearly at their smallest distance.
+    normal where its first number is 0, as z in the patient where it is the image position's own z. Between planes that
+    are unevenly spaced, others are interpolated linearly at a distance that divides all of theirs, so that each plane
+    stays as it is.
 
     Parameters
     ----------
     path : str or Path
     job : Job, optional
         Takes the warnings: an effective dose, the dose of a part of the plan, interpolated planes.
+    effective : bool
+        Whether an effective dose (weighted for biological effect by a rule that the file does not tell) is wanted too.
 
     Raises
     ------
     MissingInput
         If there is no such file.
     InvalidInput
-        If it is no dose in Gy, or its planes, scale or values are missing, doubled or impossible.
+        If it is no dose in Gy, is an effective one that was not asked for, or its planes, scale or values are missing,
+        doubled or impossible.
     """
     path, job = Path(path), job or Job()
     dataset = read_dicom(path)
     name = f"{display_name(path.name)}, {series_name(dataset)}"
-    _check_kind(dataset, name, job)
+    _check_kind(dataset, name, effective, job)
     check_grey(dataset, name)
     check_lossless(dataset, name)
     scale = number(dataset, "DoseGridScaling", 0, name)
@@ -78,7 +85,7 @@ def read_dose(path: str | Path, job: Job | None = None) -> Series:
     return Series(image, str(dataset.get("SeriesInstanceUID", "")), frame, patient_hash(dataset), (dataset,))
 
 
-def _check_kind(dataset: Dataset, name: str, job: Job) -> None:
+def _check_kind(dataset: Dataset, name: str, effective: bool, job: Job) -> None:
     modality, units = dataset.get("Modality"), dataset.get("DoseUnits")
     if modality != "RTDOSE":
         raise InvalidInput(f"{name}: the modality (0008,0060) is not RTDOSE, so it is no dose grid.")
@@ -93,8 +100,14 @@ def _check_kind(dataset: Dataset, name: str, job: Job) -> None:
             f"{name}: the dose type (3004,0004) is {display_name(kind, 'not given')}; it must be PHYSICAL or "
             "EFFECTIVE, not a difference of doses."
         )
+    if kind == "EFFECTIVE" and not effective:
+        raise InvalidInput(
+            f"{name}: the dose type (3004,0004) is EFFECTIVE: a dose weighted for biological effect by a rule that the "
+            "file does not tell, so that what is computed of physical dose would count the effect twice. Export the "
+            "physical dose, or ask for the effective one (--effective): then there are histograms and goals only."
+        )
     if kind == "EFFECTIVE":
-        job.warn(f"{name}: the dose is an effective one, corrected for biological effect, not a physical one.")
+        job.warn(f"{name}: the dose is an effective one, weighted for biological effect, not a physical one.")
     if summed not in ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW"):
         job.warn(f"{name}: the dose is that of {display_name(summed, 'an unknown part')} (3004,000A), not of the plan.")
 
@@ -116,21 +129,30 @@ def _planes(dataset: Dataset, axes: np.ndarray, name: str) -> tuple[np.ndarray, 
     return position, (offsets - offsets[0]) * np.sign(axes[2][2])
 
 
+def is_effective(series: Series) -> bool:
+    """Whether a dose that was read is an effective one."""
+    (header,) = series.headers
+    return header.get("DoseType") == "EFFECTIVE"
+
+
 def _even(offsets: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """Evenly spaced offsets over the same range, at the smallest distance of the planes."""
+    """Evenly spaced offsets over the same range, which hold the given ones, and their distance."""
     gaps = np.diff(offsets)
     if gaps.min() < 1e-3:
         raise InvalidInput(f"{name}: planes of the dose lie at the same place (3004,000C). Each must have its own.")
     whole = float(offsets[-1] - offsets[0])
     if gaps.max() - gaps.min() < 0.01 * gaps.min() + 0.01:
         return offsets, whole / gaps.size
-    steps = round(whole / float(gaps.min()))
-    if steps > 50 * gaps.size:
-        raise InvalidInput(
-            f"{name}: the planes of the dose lie between {gaps.min():g} and {gaps.max():g} mm apart (3004,000C), which "
-            "no planning system calculates."
-        )
-    return np.linspace(offsets[0], offsets[-1], steps + 1), whole / steps
+    for parts in range(1, MOST_PARTS + 1):
+        distance = gaps.min() / parts
+        steps = np.round((offsets - offsets[0]) / distance)
+        if np.abs(steps * distance - (offsets - offsets[0])).max() < SAME_PLACE_MM and steps[-1] <= 50 * gaps.size:
+            return np.linspace(offsets[0], offsets[-1], int(steps[-1]) + 1), whole / float(steps[-1])
+    raise InvalidInput(
+        f"{name}: the planes of the dose lie between {gaps.min():g} and {gaps.max():g} mm apart (3004,000C), and no "
+        f"distance from {gaps.min() / MOST_PARTS:.2g} mm on divides all of theirs: on an even grid the dose would not "
+        "be the same. Calculate it on evenly spaced planes."
+    )
 
 
 def _interpolated(planes: np.ndarray, offsets: np.ndarray, even: np.ndarray) -> np.ndarray:

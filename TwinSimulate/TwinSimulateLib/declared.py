@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from TwinCore import Parameter
+from TwinCore.units import GRAY, MILLIMETRE_OF_MERCURY, NO_UNIT
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,33 @@ class Requirement:
     """"segment" or "image"."""
     name: str
     meaning: str
+    optional: bool = False
+    """Whether the model does without."""
+    units: tuple[str, ...] = ()
+    """Of an image, those that its values may be in (UCUM); none given: any."""
+
+
+BARRIER = Requirement("segment", "barrier", "falx and tentorium, which no cell crosses", optional=True)
+DIFFUSION_TENSOR = Requirement(
+    "image",
+    "diffusion_tensor",
+    "diffusion tensors in RAS (xx, xy, xz, yy, yz, zz, or all nine by rows), along which cells spread",
+    optional=True,
+)
+DOSE = Requirement("image", "dose", "total dose of the plan, in Gy", units=(GRAY,))
+TREATMENT = (
+    replace(DOSE, meaning="dose of a plan, which scenarios scale to what they prescribe", optional=True),
+    Requirement(
+        "image",
+        "hypoxia",
+        "hypoxic share of the cells, or their oxygen in mmHg, by which radiation kills less",
+        optional=True,
+        units=(NO_UNIT, MILLIMETRE_OF_MERCURY),
+    ),
+    Requirement("image", "drug_delivery", "relative delivery of a drug", optional=True, units=(NO_UNIT,)),
+    Requirement("segment", "resection", "what surgery cuts out", optional=True),
+)
+"""Where a treatment acts, if it is not the same everywhere."""
 
 
 @dataclass(frozen=True)

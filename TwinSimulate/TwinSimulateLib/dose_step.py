@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity
-from TwinCore.provenance import content_hash
 from TwinCore.units import GRAY, NO_UNIT
 
 from . import registry
+from .declared import DOSE
 from .dose_response import endpoints
 from .model import Anatomy, Comparison
 from .radiotherapy import Schedule
 from .radiotherapy_model import Radiotherapy
 from .twin_anatomy import anatomy_of
+from .twin_images import hashed
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -59,7 +60,7 @@ class DoseStep:
         return {
             "model": self.model,
             "preset": self.preset,
-            "dose": {"name": self.dose.name, "sha256": content_hash(self.dose.array, self.dose.grid.ijk_to_ras)},
+            "dose": hashed(self.dose),
             "segments": dict(self.segments),
             "scenarios": [asdict(s) for s in self.scenarios],
             "members": self.members,
@@ -83,8 +84,8 @@ class DoseStep:
         return model
 
     def read(self, twin: Twin) -> Anatomy:
-        anatomy = anatomy_of(twin, self.check().requires(), self.segments, tuple(endpoints()))
-        return replace(anatomy, images={"dose": replace(self.dose, unit=GRAY)})
+        dose = {DOSE.name: replace(self.dose, unit=GRAY)}
+        return anatomy_of(twin, self.check().requires(), self.segments, tuple(endpoints()), dose)
 
     def compute(self, inputs: Anatomy, job: Job) -> Comparison:
         model = self.check()

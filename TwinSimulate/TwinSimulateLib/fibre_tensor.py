@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from TwinCore import Grid, Image, InvalidInput, resample
+from TwinCore.tensor import matrices
 
 MOST_RATIO = 5.0
 """Largest over smallest diffusivity of a tensor: white matter has about as much, and up to here every step of the
 solver goes to one of the 26 neighbours where voxels are cubes."""
-_PLACES = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+LEAST_RATIO = 0.01
+"""Smallest over largest eigenvalue that water has at least, in most of any tissue."""
 
 
 def fibre_tensor(image: Image, grid: Grid) -> np.ndarray:
@@ -21,23 +23,26 @@ def fibre_tensor(image: Image, grid: Grid) -> np.ndarray:
     Parameters
     ----------
     image : Image
-        Diffusion tensors in RAS, channels xx, xy, xz, yy, yz, zz, in any unit.
+        Diffusion tensors in RAS, in any unit: channels xx, xy, xz, yy, yz, zz, or all nine by rows.
     grid : Grid
 
     Raises
     ------
     InvalidInput
-        If the image has not six channels.
+        If the image has neither six nor nine channels, or they are not such tensors: in most voxels where something was
+        measured the smallest eigenvalue is not above a hundredth of the largest.
     """
-    if image.array.ndim != 4 or image.array.shape[3] != 6:
-        raise InvalidInput(
-            f"The diffusion tensor {image.name!r} must have six channels (xx, xy, xz, yy, yz, zz), not an array of "
-            f"shape {image.array.shape}."
-        )
-    there = np.nan_to_num(resample(image, grid).array.astype(float), posinf=0.0, neginf=0.0)
+    there = np.nan_to_num(matrices(resample(image, grid)), posinf=0.0, neginf=0.0)
     axes = grid.direction[:, ::-1]
-    values, frames = np.linalg.eigh(axes.T @ there[..., _PLACES] @ axes)
+    values, frames = np.linalg.eigh(axes.T @ there @ axes)
     largest = values[..., -1:]
+    measured = there.any(axis=(-2, -1))
+    wrong = measured & (values[..., 0] <= LEAST_RATIO * largest[..., 0])
+    if 2 * np.count_nonzero(wrong) > np.count_nonzero(measured):
+        raise InvalidInput(
+            f"{image.name or 'The image'}: most of its voxels are no diffusion tensors. Are the six channels xx, "
+            "xy, xz, yy, yz, zz, in this order?"
+        )
     values = np.where(largest > 0, np.maximum(values, largest / MOST_RATIO), 1.0)
     values /= values.mean(axis=-1, keepdims=True)
     return (frames * values[..., None, :]) @ np.swapaxes(frames, -1, -2)

@@ -19,7 +19,7 @@ from .inference.ensemble import band, normal_draws
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """A patient's tissues and images on one grid.
+    """A patient's tissues on one grid, and images in its frame.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Anatomy:
     tissues : mapping of str to array, shape (k, j, i)
         Masks, or the fraction of each voxel (0 to 1) that is the tissue.
     images : mapping of str to Image
-        On the same grid.
+        In the same frame, on any grid.
     """
 
     grid: Grid

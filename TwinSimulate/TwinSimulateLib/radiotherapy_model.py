@@ -11,7 +11,7 @@ from TwinCore.parameter import complete
 from TwinCore.units import GRAY, NO_UNIT
 
 from .calibration import checked_prior
-from .declared import Declaration
+from .declared import DOSE, Declaration
 from .dose_response import endpoints, eqd2, eqd2_histogram, geud_gy, ntcp, tcp
 from .dose_volume import DoseVolume, dose_volume
 from .inference.ensemble import band
@@ -214,8 +214,7 @@ def radiotherapy(preset: str) -> Declaration:
     tumour = (p for p in find_preset(preset, "radiotherapy").parameters if p.name in ("alpha", "alpha_beta"))
     parameters = (*tumour, SPREAD, CLONOGENS, *(e.alpha_beta for e in endpoints().values()))
     needs = f"what is to be controlled; at risk, where there are any: {', '.join(endpoints())}"
-    dose = Requirement("image", "dose", "total dose of the plan, in Gy")
-    return Declaration(parameters, (dose, Requirement("segment", "tumour", needs)))
+    return Declaration(parameters, (DOSE, Requirement("segment", "tumour", needs)))
 
 
 def _check(scenarios: Sequence[Schedule]) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, Quantity, Table
+from TwinCore.parameter import complete
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
 from .model import Anatomy, Comparison, Observation, Posterior
+from .predicted_outlines import Outlines, predicted_outlines
 from .radiotherapy import SCENARIOS
 from .schedule_search import SearchResult, search_schedule
 from .search_space import SearchSpace
@@ -20,6 +22,7 @@ from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .tumour_margins import Margins, compare_margins
 from .twin_anatomy import anatomy_of
+from .twin_images import hashed
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -47,6 +50,8 @@ class Forecast:
         Viable tumour volume over time: a median and four band edges a scenario.
     frames : list of Image
         Density over time of the member nearest the median, under the first scenario.
+    outlines : Outlines
+        Of the same member over time, under every scenario.
     search : SearchResult, optional
         Its best schedule is a scenario of the comparison, too.
     margins : Margins, optional
@@ -57,6 +62,7 @@ class Forecast:
     posterior: Posterior
     volumes: Table
     frames: list[Image]
+    outlines: Outlines
     search: SearchResult | None = None
     margins: Margins | None = None
 
@@ -87,6 +93,9 @@ class SimulationStep:
         Size and seed of the ensemble.
     values : mapping of str to float
         Parameters at other values than the preset's: an uncertain one is then believed to lie about that.
+    images : mapping of str to Image
+        Of those that the model can take, by its names, in the twin's frame and on any grid; one left out is the twin's
+        field or image of that name, where there is one.
     search : SearchSpace, optional
         Which schedules to search for the best one that normal tissue bears.
     margins_mm : sequence of float
@@ -105,6 +114,7 @@ class SimulationStep:
     members: int = 48
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
     search: SearchSpace | None = None
     margins_mm: Sequence[float] = ()
     margins_day: float = 0.0
@@ -122,6 +132,7 @@ class SimulationStep:
             "members": self.members,
             "seed": self.seed,
             "values": dict(self.values),
+            "images": {name: hashed(image) for name, image in self.images.items()},
             "search": self.search.as_dict() if self.search else None,
             "margins_mm": list(self.margins_mm),
             "margins_day": self.margins_day,
@@ -136,8 +147,9 @@ class SimulationStep:
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        organ = (self.search.organ,) if self.search and self.search.organ else ()
-        return anatomy_of(twin, self.check().requires(), self.segments, ("resection", *organ))
+        more = ["recurrence"] if self.margins_mm else []
+        more += [self.search.organ] if self.search and self.search.organ else []
+        return anatomy_of(twin, self.check().requires(), self.segments, more, self.images)
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
@@ -148,7 +160,7 @@ class SimulationStep:
             search=5 if self.search else 0.01,
             margins=1 if self.margins_mm else 0.01,
             prediction=5,
-            frames=0.2,
+            frames=0.5,
         )
         found = covered = None
         posterior = model.prior()
@@ -170,10 +182,24 @@ class SimulationStep:
         with frames:
             first = comparison.predictions[self.scenarios[0].name].curves["volume"]
             member = posterior.samples(self.members, self.seed)[first.median_member()]
-            days = np.linspace(0, self.horizon_days, FRAMES).tolist()
-            shown = model.frames(inputs, member, days, frames, self.scenarios[0])
+            shown, outlines = self._over_time(model, inputs, member, frames)
         volume_ml = float(np.count_nonzero(inputs.tissue("tumour")) * inputs.grid.voxel_volume_ml)
-        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown, found, covered)
+        volumes = _volume_table(comparison)
+        return Forecast(volume_ml, comparison, posterior, volumes, shown, outlines, found, covered)
+
+    def _over_time(
+        self, model: TumourGrowth, inputs: Anatomy, member: Mapping[str, float], job: Job
+    ) -> tuple[list[Image], Outlines]:
+        """One member's density under the first scenario, and where the tumour shows under each."""
+        days = np.linspace(0, self.horizon_days, FRAMES).tolist()
+        threshold = complete(model.parameters, member)["detection_threshold"]
+        shown: list[Image] = []
+        seen: dict[str, list[np.ndarray]] = {}
+        for scenario in job.each(self.scenarios, "days to show"):
+            frames = model.frames(inputs, member, days, job, scenario)
+            shown = shown or frames
+            seen[scenario.name] = [frame.array >= threshold for frame in frames]
+        return shown, predicted_outlines(seen, days, inputs.tissue("tumour") >= 0.5, inputs.grid, job)
 
     def write(self, run: Run, outputs: Forecast) -> None:
         results: dict[str, Quantity | str] = {
@@ -184,7 +210,8 @@ class SimulationStep:
             run.add_image(prediction.fields["probability"], "field")
             run.add_image(prediction.fields["density"], "field")
             results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
-        run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
+        played = run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
+        run.add_segmentations(outputs.outlines.over_time, "Predicted outline", outputs.outlines.surfaces, played)
         run.add_table(outputs.comparison.table)
         if outputs.search is not None:
             run.add_table(outputs.search.table)

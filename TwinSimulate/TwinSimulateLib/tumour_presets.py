@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from TwinCore import InvalidInput, LogNormal, Parameter
 from TwinCore.units import DIFFUSIVITY, GRAY, NO_UNIT, PER_DAY
 
-from .declared import Declaration, Requirement
+from .declared import BARRIER, DIFFUSION_TENSOR, TREATMENT, Declaration, Requirement
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,5 @@ def growth(name: str) -> Declaration:
     """What the growth model says of itself under a preset."""
     preset = find_preset(name, "tumour growth")
     grown_into = (Requirement("segment", t, "tissue that the tumour can grow into") for t in preset.tissues)
-    return Declaration(
-        preset.parameters, (Requirement("segment", "tumour", "outline at the reference scan"), *grown_into)
-    )
+    outline = Requirement("segment", "tumour", "outline at the reference scan")
+    return Declaration(preset.parameters, (outline, *grown_into, BARRIER, DIFFUSION_TENSOR, *TREATMENT))
