@@ -32,7 +32,7 @@ Steps = tuple[FusionStep, SegmentStep, SimulationStep | None]
 LIMITS = (
     "Research use only: not a medical device, not for decisions on a patient.",
     "Only viable cells are modelled: dead ones vanish at once, so on images a treated tumour shrinks slower than here.",
-    "The whole tissue is given the prescribed dose, and a drug's strength is a choice.",
+    "Without a map of the dose the whole tissue is given what is prescribed, and a drug's strength is a choice.",
     "Organs at risk and mass effect are not modelled.",
 )
 UNCALIBRATED = (

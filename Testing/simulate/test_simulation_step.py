@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from TwinCore import Grid, InvalidInput, Job, JobCancelled, MissingInput, MissingPackage, Segmentation
+from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput, MissingPackage, Segmentation
 from TwinCore.scene import (
     Twin,
     execute,
@@ -134,3 +134,15 @@ def test_a_treatment_of_several_courses_is_recorded_whole(twin):
     assert run.results[f"predicted_volume_ml, {both.name}"].value < run.results["predicted_volume_ml, none"].value
     first, second = twin.provenance()[0]["parameters"]["scenarios"][1]["parts"]
     assert (first["margin_mm"], second["fractions"]) == (1.0, 2)
+
+
+def test_a_dose_that_misses_part_of_the_tumour_leaves_more(twin):
+    grid = Grid.isotropic(SHAPE)
+    half = np.zeros(SHAPE, np.float32)
+    half[:, :, :15] = 50.0
+    dose = Image(half, grid, unit="Gy", name="plan")
+    asked = {"scenarios": [Schedule.of(5, 4.0)]}
+    whole = execute(twin, step(**asked)).results["predicted_volume_ml, 5 x 4 Gy"]
+    missed = execute(twin, step(**asked, images={"dose": dose})).results["predicted_volume_ml, 5 x 4 Gy"]
+    assert missed.value > 2 * whole.value + 0.01
+    assert twin.provenance()[0]["parameters"]["images"]["dose"]["name"] == "plan"

@@ -1,4 +1,4 @@
-"""Tumour growth and radiotherapy: u' = div(D grad u) + rho u (1 - u), with the cells that each fraction kills.
+"""Tumour growth and treatment: u' = div(D grad u) + rho u (1 - u), less the cells that a treatment takes.
 
 u is the density of viable tumour cells as a fraction of the carrying capacity. The model knows viable cells only: dead
 cells vanish at once, so after radiotherapy the **viable tumour volume** falls faster than the mass on an image, which
@@ -26,7 +26,7 @@ from .tumour_stage import Stages
 
 
 class TumourGrowth(Model):
-    """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
+    """Reaction-diffusion growth of a tumour on the tissue grid, under radiotherapy, chemotherapy and surgery.
 
     An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
     and the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread.
@@ -44,7 +44,7 @@ class TumourGrowth(Model):
     """
 
     name = "tumour_growth"
-    title = "Tumour growth and radiotherapy"
+    title = "Tumour growth and treatment"
     presets = titles()
 
     def __init__(self, preset: str, spacing_mm: float | None = None):
