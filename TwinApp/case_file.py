@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.guard import display_name
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
+from TwinSimulateLib.fractionation import LATE_ALPHA_BETA_GY
+from TwinSimulateLib.search_space import FRACTIONS
 from TwinSimulateLib.tumour_observations import CORRELATION_MM
 
 from .toml_file import Name, StrictTable, read_toml
@@ -119,6 +121,21 @@ class Anatomy(StrictTable):
     brain: Name | None = None
 
 
+class Search(StrictTable):
+    """Which schedules to search for the best one that normal tissue bears as well as the standard."""
+
+    standard: Name
+    fractions: list[int] = list(FRACTIONS)
+    a_week: list[int] = [5]
+    start_days: list[int] = []
+    alpha_beta_gy: float = LATE_ALPHA_BETA_GY
+    sparing: float = 1.0
+    organ: Name | None = None
+    highest_dose_gy: float = 10.0
+    objective: str = "burden"
+    others: list[Name] = []
+
+
 class Simulation(StrictTable):
     """The model and the questions put to it."""
 
@@ -128,6 +145,9 @@ class Simulation(StrictTable):
     members: int = Field(48, ge=8, le=2000)
     seed: int = Field(0, ge=0)
     scenarios: list[Name] = ["none"]
+    search: Search | None = None
+    margins_mm: list[float] = []
+    margins_day: float = Field(0, ge=0)
 
 
 class ObservationEntry(StrictTable):

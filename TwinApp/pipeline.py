@@ -13,11 +13,13 @@ from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
 from TwinSegmentLib.step import Outputs as Segmented
 from TwinSegmentLib.step import SegmentStep
-from TwinSimulateLib.step import Forecast, SimulationStep
-from TwinSimulateLib.treatment_text import parse_scenarios
+from TwinSimulateLib.radiotherapy import Schedule
+from TwinSimulateLib.search_space import SearchSpace
+from TwinSimulateLib.step import Forecast, SimulationStep, with_best
+from TwinSimulateLib.treatment_text import parse, parse_scenarios
 from TwinSimulateLib.twin_images import check_images
 
-from .case_file import CaseFile
+from .case_file import CaseFile, Search
 from .fusion_step import fusion_step
 from .loading import LoadedCase, load_case
 from .outputs import as_entries, whole_folder, write_json
@@ -30,7 +32,7 @@ Steps = tuple[FusionStep, SegmentStep, SimulationStep | None]
 LIMITS = (
     "Research use only: not a medical device, not for decisions on a patient.",
     "Only viable cells are modelled: dead ones vanish at once, so on images a treated tumour shrinks slower than here.",
-    "The whole tissue is given the prescribed dose, and a drug's strength is a choice.",
+    "Without a map of the dose the whole tissue is given what is prescribed, and a drug's strength is a choice.",
     "Organs at risk and mass effect are not modelled.",
 )
 UNCALIBRATED = (
@@ -124,9 +126,18 @@ def case_steps(loaded: LoadedCase) -> Steps:
         observations=loaded.observations,
         members=asked.members,
         seed=asked.seed,
+        search=search_space(asked.search) if asked.search else None,
+        margins_mm=asked.margins_mm,
+        margins_day=asked.margins_day,
     )
     check_images(simulate.check().requires(), {name: image for name, (_, image) in loaded.maps.items()})
     return fuse, segment, simulate
+
+
+def search_space(asked: Search) -> SearchSpace:
+    """The schedules that a case asks to search."""
+    words = {"standard": Schedule.parse(asked.standard), "others": [parse(text) for text in asked.others]}
+    return SearchSpace(**{**asked.model_dump(), **words})
 
 
 def open_twin(loaded: LoadedCase) -> Twin:
@@ -166,7 +177,12 @@ def _write(
     results = {**answer.results, **{f"error_{row.key}": Quantity(row.error, row.unit) for row in truth}}
     entries = as_entries(results)
     comparison = answer.forecast.comparison if answer.forecast else None
-    scenarios = as_rows(comparison.table) if comparison else []
+    found = {"scenarios": comparison.table} if comparison else {}
+    if answer.forecast and answer.forecast.search:
+        found["schedules_searched"] = answer.forecast.search.table
+    if answer.forecast and answer.forecast.margins:
+        found["margins"] = answer.forecast.margins.table
+    tables = {name: as_rows(table) for name, table in found.items()}
     content = ReportContent(
         patient=case.patient.name,
         virtual=case.patient.virtual,
@@ -179,7 +195,8 @@ def _write(
         verdicts=[(r.frame, r.verdict.grade, "; ".join(r.verdict.reasons)) for r in answer.fused.registrations],
         comparison=comparison,
         posterior=answer.forecast.posterior if answer.forecast else None,
-        treatments=steps[2].scenarios if steps[2] else (),
+        treatments=with_best(steps[2].scenarios, answer.forecast.search) if steps[2] and answer.forecast else (),
+        tables=[table for name, table in found.items() if name != "scenarios"],
         truth=[(row.title, row.unit, row.truth, row.found) for row in truth],
         limits=LIMITS if loaded.observations else (*LIMITS, UNCALIBRATED),
         warnings=whole.warnings,
@@ -191,20 +208,21 @@ def _write(
     with bundle:
         save(twin, folder / "twin.mrb")
     write_json(folder / "provenance.json", {"case": case.model_dump(mode="json"), "runs": list(answer.records)})
-    write_json(folder / "results.json", results_document(case, entries, whole.warnings, scenarios))
+    write_json(folder / "results.json", results_document(case, entries, whole.warnings, tables))
     return entries
 
 
 def results_document(
-    case: CaseFile, entries: Mapping[str, Any], warnings: Sequence[str], scenarios: Sequence[Mapping[str, Any]] = ()
+    case: CaseFile, entries: Mapping[str, Any], warnings: Sequence[str], tables: Mapping[str, list] | None = None
 ) -> dict[str, Any]:
-    """What results.json holds."""
+    """What results.json holds; the rows of `tables` by their key."""
     return {
         "schema": SCHEMA,
         "patient": case.patient.name,
         "virtual": case.patient.virtual,
         **entries,
-        "scenarios": list(scenarios),
+        "scenarios": [],
+        **(tables or {}),
         "warnings": list(warnings),
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from TwinCore import Image, Job, Quantity, Segmentation
+from TwinCore import Image, Job, Quantity, Segmentation, Table
 from TwinCore.transform import Transform
 from TwinSimulateLib.model import Comparison, Estimate, Posterior
 from TwinSimulateLib.treatment import Treatment
@@ -63,6 +63,8 @@ class ReportContent:
         Records of the runs.
     treatments : sequence of Treatment
         Of the scenarios, to mark the days of treatment in the chart.
+    tables : sequence of Table
+        What else was compared: schedules of a search, margins.
     """
 
     patient: str
@@ -81,6 +83,7 @@ class ReportContent:
     warnings: Sequence[str] = ()
     provenance: Sequence[Mapping[str, Any]] = ()
     treatments: Sequence[Treatment] = ()
+    tables: Sequence[Table] = ()
 
 
 def write_report(content: ReportContent, path: Path, job: Job) -> None:
@@ -152,6 +155,7 @@ def _words(content: ReportContent, pictures: Mapping[str, Picture], surface: Pic
         "chart": _chart(content),
         "scenarios": _scenarios(content.comparison) if content.comparison else [],
         "members": _members(content.comparison),
+        "compared": [_condensed(table) for table in content.tables],
         "parameters": _parameters(content.posterior) if content.posterior else [],
         "fit": [t for t in (content.posterior.fit, content.posterior.held_out) if t] if content.posterior else [],
         "truth": [_truth(*row) for row in content.truth],
@@ -233,6 +237,22 @@ def _scenarios(comparison: Comparison) -> list[dict[str, str]]:
         )
         rows.append(row)
     return rows
+
+
+def _condensed(table: Table) -> dict[str, Any]:
+    """A table in words, each median with its 90 % interval in one cell."""
+    ends = "_low_90", "_high_90"
+    names = [name for name in table.columns if not name.endswith(ends)]
+    rows = []
+    for n in range(table.rows):
+        cells = []
+        for name in names:
+            value = table.columns[name][n]
+            low, high = (table.columns.get(name + end) for end in ends)
+            words = number(float(value)) if name in table.units else plain(value)
+            cells.append((words, "" if low is None or high is None else interval(float(low[n]), float(high[n]))))
+        rows.append(cells)
+    return {"name": table.name, "header": [(name, table.units.get(name, "")) for name in names], "rows": rows}
 
 
 def _cells_left(comparison: Comparison, name: str) -> str:

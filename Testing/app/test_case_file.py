@@ -86,8 +86,9 @@ def test_a_case_takes_images_at_visits_with_dates(case, tmp_path):
     assert {o.time_days for o in loaded.observations} == {31.0}
     assert late.noise_sd == 0.3
     np.testing.assert_allclose(late.image.array[2, 2, 2:5], [2100 / 2400, 2100 / 2400, 600 / 2400], rtol=1e-5)
-    np.testing.assert_allclose(loaded.start.array[2, 2, 2:5], [1.0, 1.0, 0.25], rtol=1e-5)
-    assert np.count_nonzero(np.isfinite(loaded.start.array)) == outline.image.array.sum() == 18
+    _, start = loaded.maps["cellularity"]
+    np.testing.assert_allclose(start.array[2, 2, 2:5], [1.0, 1.0, 0.25], rtol=1e-5)
+    assert np.count_nonzero(np.isfinite(start.array)) == outline.image.array.sum() == 18
     assert outline.threshold == 0.16
     assert np.count_nonzero(np.isfinite(uptake.image.array)) == 18
 
@@ -242,3 +243,44 @@ def test_nothing_in_a_case_is_executed(case):
     hostile = "__import__('os').system('touch owned')"
     loaded = load_case(case(text=CASE.format(extra="", image="", target="").replace("What happens?", hostile)))
     assert loaded.case.question == hostile
+
+
+ASKED = """[simulation]
+model = "tumour_growth"
+preset = "glioma"
+horizon_days = 200
+scenarios = {scenarios}
+margins_mm = [10.0]
+[simulation.search]
+standard = "30 x 2 Gy from day 28"
+fractions = [10, 20]
+others = ["surgery day 0"]
+{search}
+"""
+
+
+def asked(case, scenarios='["none", "doses of 30 x 2 Gy"]', search=""):
+    text = ASKED.format(scenarios=scenarios, search=search)
+    return case_steps(load_case(case(image=OUTLINE.format("T1", '{ 1 = "tumour" }'), target=text)))[2]
+
+
+def test_scenarios_and_a_search_are_read_into_treatments(case):
+    step = asked(case, search="sparing = 0.5")
+    assert [s.name for s in step.scenarios] == ["none", "30 x 2 Gy", "36 x 2 Gy", "24 x 2 Gy"]
+    assert (step.search.standard.start_day, step.search.others[0].day, step.search.sparing) == (28, 0, 0.5)
+    assert (step.search.fractions, step.search.highest_dose_gy, step.margins_mm) == ([10, 20], 10.0, [10.0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scenarios": '["none", "prayer"]'}, "'prayer' is not understood"),
+        ({"scenarios": '["none", "none"]'}, "'none' is there twice"),
+        ({"search": "sparing = 0.0"}, "Sparing must be above 0"),
+        ({"search": 'objective = "fun"'}, "there are: burden, nadir, control"),
+        ({"search": "spare = 1"}, "spare: Extra inputs"),
+    ],
+)
+def test_treatments_that_cannot_be_are_named(case, changes, words):
+    with pytest.raises(InvalidInput, match=words):
+        asked(case, **changes)

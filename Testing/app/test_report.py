@@ -12,7 +12,7 @@ from TwinApp import surface_view
 from TwinApp.charts import is_logarithmic, prediction_chart
 from TwinApp.report import NO_GL, ReportContent, answer, write_report
 from TwinApp.wording import interval, label, number, plain, quantity, volume_interval
-from TwinCore import Grid, Image, Job, LinearTransform, MissingInput, Quantity, Segmentation
+from TwinCore import Grid, Image, Job, LinearTransform, MissingInput, Quantity, Segmentation, Table
 from TwinSimulateLib.model import Comparison, Curve, Estimate, Posterior
 from TwinSimulateLib.radiotherapy import SCENARIOS
 from TwinSimulateLib.tumour_answers import prediction, scenario_table, untreated
@@ -194,6 +194,17 @@ def test_cells_that_survive_are_told_where_no_volume_shows(content, tmp_path):
     treated = replace(treated, curves={**treated.curves, "burden": curve})
     changed = replace(content.comparison, predictions={**content.comparison.predictions, name: treated})
     assert "2.0 × 10⁻⁷" in Page(page_of(replace(content, comparison=changed), tmp_path)).text
+
+
+def test_other_comparisons_have_their_tables_with_intervals_in_the_cells(content, tmp_path):
+    columns = {"scenario": ["5 x 6 Gy"], "burden": [2.0], "burden_low_90": [1.0], "burden_high_90": [3.0]}
+    table = Table("Schedule search", columns, {"burden": "mL", "burden_low_90": "mL", "burden_high_90": "mL"})
+    write_report(replace(content, tables=[table]), tmp_path / "r.html", Job())
+    page = (tmp_path / "r.html").read_text()
+    assert "Schedule search, with" in page
+    assert '<td class="n">2<small>1 to 3</small></td>' in page
+    assert "burden (mL)" in page
+    assert "low 90" not in page
 
 
 def test_an_unknown_target_is_named(content, tmp_path):

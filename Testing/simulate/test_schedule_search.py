@@ -14,7 +14,8 @@ from TwinSimulateLib.fractionation import effective_sparing
 from TwinSimulateLib.model import Anatomy, Posterior
 from TwinSimulateLib.numerics.travelling_wave import front_length_mm, front_profile
 from TwinSimulateLib.radiotherapy import Schedule
-from TwinSimulateLib.schedule_search import SearchSpace, organ_sparing, search_schedule
+from TwinSimulateLib.schedule_search import organ_sparing, search_schedule
+from TwinSimulateLib.search_space import SearchSpace
 from TwinSimulateLib.surgery import Surgery
 from TwinSimulateLib.tumour_margins import compare_margins
 

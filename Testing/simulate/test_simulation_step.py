@@ -18,7 +18,9 @@ from TwinCore.scene.sequences import browser_of
 from TwinSimulateLib.calibration_step import CalibrationStep
 from TwinSimulateLib.model import Observation
 from TwinSimulateLib.radiotherapy import SCENARIOS, Schedule
+from TwinSimulateLib.search_space import SearchSpace
 from TwinSimulateLib.step import SimulationStep
+from TwinSimulateLib.treatment_text import parse
 from TwinSimulateLib.tumour_observations import Cellularity, Outline
 
 SHAPE = (26, 26, 26)
@@ -96,7 +98,7 @@ def test_images_at_follow_up_calibrate(twin):
     grown = Image((1 / (1 + np.exp((radius - 8) / 2))).astype(np.float32), grid, name="cellularity, day 20")
     start = Image(np.where(radius < 6, 0.8, np.nan).astype(np.float32), grid, name="cellularity")
     seen = [Cellularity(20.0, grown), Outline(20.0, grown.with_array(radius < 8.5, name="outline"))]
-    calibration = CalibrationStep("soft-tissue sarcoma", step().segments, observations=seen, start=start)
+    calibration = CalibrationStep("soft-tissue sarcoma", step().segments, observations=seen, images={"cellularity": start})
     run = execute(twin, calibration)
     assert run.results["proliferation_rate"].value > 0.02
     low, high = run.results["outline_scale"].interval_90
@@ -108,7 +110,7 @@ def test_images_at_follow_up_calibrate(twin):
     assert [o["image"] for o in recorded["observations"]] == ["cellularity, day 20", "outline"]
     assert len({o["content"] for o in (*recorded["observations"], recorded["start"])}) == 3
     with pytest.raises(InvalidInput, match="count twice"):
-        execute(twin, step(observations=seen, start=grown))
+        execute(twin, step(observations=seen, images={"cellularity": grown}))
     with pytest.raises(InvalidInput, match="before the reference scan"):
         execute(twin, step(observations=[Cellularity(-3.0, grown)]))
 
@@ -136,3 +138,38 @@ def test_a_cancelled_run_leaves_the_scene_alone(twin):
     with pytest.raises(JobCancelled):
         execute(twin, step(), job)
     assert snapshot(twin.scene) == before
+
+
+def test_a_search_and_margins_are_left_in_the_scene(twin):
+    space = SearchSpace(Schedule.of(5, 2.0), (2, 5), sparing=0.5)
+    run = execute(twin, step(scenarios=[Schedule.of(5, 2.0)], search=space, margins_mm=[2.0, 4.0]))
+    tables = {t.name: t for t in map(node_to_table, twin.nodes("table"))}
+    best = run.results["best_schedule"]
+    assert best == tables["Schedule search"].columns["scenario"][0] != "5 x 2 Gy"
+    assert list(tables["Scenarios"].columns["scenario"]) == ["5 x 2 Gy", best]
+    assert run.results["best_schedule_objective"].unit == "mL"
+    assert 0 <= run.results["probability_of_better, best_schedule"].value <= 1
+    assert list(tables["Margins of equal volume"].columns["margin"]) == [2.0, 4.0]
+    record = twin.provenance()[0]["parameters"]
+    assert record["search"]["standard"]["fractions"] == 5
+    assert (record["margins_mm"], record["margins_day"]) == ([2.0, 4.0], 0.0)
+
+
+def test_a_treatment_of_several_courses_is_recorded_whole(twin):
+    both = parse("surgery day 0 margin 1 mm + 2 x 2 Gy from day 7")
+    run = execute(twin, step(scenarios=[SCENARIOS[0], both]))
+    assert run.results[f"predicted_volume_ml, {both.name}"].value < run.results["predicted_volume_ml, none"].value
+    first, second = twin.provenance()[0]["parameters"]["scenarios"][1]["parts"]
+    assert (first["margin_mm"], second["fractions"]) == (1.0, 2)
+
+
+def test_a_dose_that_misses_part_of_the_tumour_leaves_more(twin):
+    grid = Grid.isotropic(SHAPE)
+    half = np.zeros(SHAPE, np.float32)
+    half[:, :, :15] = 50.0
+    dose = Image(half, grid, unit="Gy", name="plan")
+    asked = {"scenarios": [Schedule.of(5, 4.0)]}
+    whole = execute(twin, step(**asked)).results["predicted_volume_ml, 5 x 4 Gy"]
+    missed = execute(twin, step(**asked, images={"dose": dose})).results["predicted_volume_ml, 5 x 4 Gy"]
+    assert missed.value > 2 * whole.value + 0.01
+    assert twin.provenance()[0]["parameters"]["images"]["dose"]["name"] == "plan"

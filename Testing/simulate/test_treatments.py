@@ -248,3 +248,16 @@ def test_control_is_poisson():
     assert found.least_burden_ml < found.burden_ml.min()
     left = found.burden_ml[0] * Schedule.of(15, 2.0).survival(growing)
     assert left < found.least_burden_ml < left * np.exp(0.05 * 18)
+
+
+def test_regions_lie_between_the_thresholds_of_the_images():
+    """At the start the wave is known: each region is a shell between two of its levels."""
+    found = MODEL.simulate(anatomy(), {"diffusivity": 0.1, "proliferation_rate": 0.05}, [0.0], Job())
+    density, labels = found.fields["density"].array, found.fields["regions"].array
+    np.testing.assert_array_equal(labels >= 1, density >= 0.16)
+    np.testing.assert_array_equal(labels >= 2, DISTANCE < 7)
+    np.testing.assert_array_equal(labels == 3, density >= 0.95)
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    sarcoma = registry.find("tumour_growth", "soft-tissue sarcoma")
+    uniform = Anatomy(GRID, {"tumour": DISTANCE < 7, "soft tissue": np.ones(SHAPE, bool)})
+    assert "regions" not in sarcoma.simulate(uniform, {}, [0.0], Job()).fields

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from TwinCore import Parameter
-from TwinCore.units import GRAY, NO_UNIT
+from TwinCore.units import GRAY, MILLIMETRE_OF_MERCURY, NO_UNIT
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,19 @@ CELLULARITY = Requirement(
     units=(NO_UNIT,),
 )
 DOSE = Requirement("image", "dose", "total dose of the plan, in Gy", units=(GRAY,))
+TREATMENT = (
+    replace(DOSE, meaning="dose of a plan, which scenarios scale to what they prescribe", optional=True),
+    Requirement(
+        "image",
+        "hypoxia",
+        "hypoxic share of the cells, or their oxygen in mmHg, by which radiation kills less",
+        optional=True,
+        units=(NO_UNIT, MILLIMETRE_OF_MERCURY),
+    ),
+    Requirement("image", "drug_delivery", "relative delivery of a drug", optional=True, units=(NO_UNIT,)),
+    Requirement("segment", "resection", "what surgery cuts out", optional=True),
+)
+"""Where a treatment acts, if it is not the same everywhere."""
 
 
 @dataclass(frozen=True)

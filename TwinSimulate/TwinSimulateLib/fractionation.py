@@ -10,6 +10,9 @@ from TwinCore import InvalidInput
 
 from .radiotherapy import Schedule
 
+LATE_ALPHA_BETA_GY = 3.0
+"""Of normal tissue that reacts late, conventional (2 to 3 Gy)."""
+
 
 def tissue_bed_gy(schedule: Schedule, alpha_beta_gy: float, sparing: float = 1.0) -> float:
     """Biologically effective dose of tissue that gets the share `sparing` of the prescribed dose, over that share.

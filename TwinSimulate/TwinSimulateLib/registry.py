@@ -50,7 +50,7 @@ class Entry:
 MODELS = {
     "tumour_growth": Entry(
         "tumour",
-        "Tumour growth and radiotherapy",
+        "Tumour growth and treatment",
         "tumour_growth:TumourGrowth",
         "tumour_presets:titles",
         "tumour_presets:growth",

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 from TwinCore import InvalidInput
 
-from .fractionation import same_effect_dose_gy
+from .fractionation import LATE_ALPHA_BETA_GY, same_effect_dose_gy
 from .radiotherapy import MOST_FRACTIONS, NO_TREATMENT, Schedule
 
-LATE_ALPHA_BETA_GY = 3.0
-"""Of normal tissue that reacts late, conventional (2 to 3 Gy)."""
 STEP = 0.2
 DELAYS_DAYS = (14, 28, 42)
 

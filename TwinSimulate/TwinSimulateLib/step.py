@@ -17,8 +17,11 @@ from .declared import CELLULARITY
 from .model import Anatomy, Comparison, Posterior
 from .predicted_outlines import Outlines, predicted_outlines
 from .radiotherapy import SCENARIOS
+from .schedule_search import SearchResult, search_schedule
+from .search_space import SearchSpace
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
+from .tumour_margins import Margins, compare_margins
 from .tumour_observations import Cellularity, TumourObservation, checked, described
 from .twin_anatomy import anatomy_of
 from .twin_images import hashed
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
 
 FRAMES = 7
+MOST_SEARCH_MEMBERS = 16
+"""Of a search or of margins, which run the model many times over."""
 LONGEST_HORIZON_DAYS = 3650
 OUTPUT_TIMES = 24
 
@@ -49,6 +54,9 @@ class Forecast:
         Density over time of the member nearest the median, under the first scenario.
     outlines : Outlines
         Of the same member over time, under every scenario.
+    search : SearchResult, optional
+        Its best schedule is a scenario of the comparison, too.
+    margins : Margins, optional
     """
 
     volume_ml: float
@@ -57,6 +65,8 @@ class Forecast:
     volumes: Table
     frames: list[Image]
     outlines: Outlines
+    search: SearchResult | None = None
+    margins: Margins | None = None
 
 
 @dataclass
@@ -88,6 +98,12 @@ class SimulationStep:
     images : mapping of str to Image or None
         Of those that the model can take, by its names, in the twin's frame and on any grid; one left out is the twin's
         field or image of that name, where there is one; None for none.
+    search : SearchSpace, optional
+        Which schedules to search for the best one that normal tissue bears.
+    margins_mm : sequence of float
+        Margins to hold against model-based ones of equal volume.
+    margins_day : float
+        Day of the cells that they are to cover.
     """
 
     preset: str
@@ -101,6 +117,9 @@ class SimulationStep:
     seed: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
     images: Mapping[str, Image | None] = field(default_factory=dict)
+    search: SearchSpace | None = None
+    margins_mm: Sequence[float] = ()
+    margins_day: float = 0.0
     name: str = "TwinSimulate"
 
     def parameters(self) -> dict[str, Any]:
@@ -116,6 +135,9 @@ class SimulationStep:
             "seed": self.seed,
             "values": dict(self.values),
             "images": {name: hashed(image) for name, image in self.images.items()},
+            "search": self.search.as_dict() if self.search else None,
+            "margins_mm": list(self.margins_mm),
+            "margins_day": self.margins_day,
         }
 
     def check(self) -> TumourGrowth:
@@ -133,27 +155,45 @@ class SimulationStep:
         return self._model()
 
     def read(self, twin: Twin) -> Anatomy:
-        return anatomy_of(twin, self.check().requires(), self.segments, images=self.images)
+        more = ["recurrence"] if self.margins_mm else []
+        more += [self.search.organ] if self.search and self.search.organ else []
+        return anatomy_of(twin, self.check().requires(), self.segments, more, self.images)
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
         intervals = min(self.horizon_days, OUTPUT_TIMES)
         times = np.unique(np.round(np.linspace(0, self.horizon_days, intervals + 1))).tolist()
-        calibration, prediction, frames = job.split(
-            calibration=1 if self.observations else 0.01, prediction=5, frames=0.5
+        calibration, searching, margins, prediction, frames = job.split(
+            calibration=1 if self.observations else 0.01,
+            search=5 if self.search else 0.01,
+            margins=1 if self.margins_mm else 0.01,
+            prediction=5,
+            frames=0.5,
         )
+        found = covered = None
         posterior = model.prior()
         if self.observations:
             with calibration:
                 posterior = model.calibrate(inputs, self.observations, calibration, self.received, self.seed)
+        few = min(self.members, MOST_SEARCH_MEMBERS)
+        if self.search is not None:
+            with searching:
+                days = float(self.horizon_days)
+                found = search_schedule(model, inputs, posterior, self.search, days, searching, few, self.seed)
+        if self.margins_mm:
+            with margins:
+                wanted = self.margins_mm, self.margins_day
+                covered = compare_margins(model, inputs, posterior, *wanted, margins, members=few, seed=self.seed)
+        scenarios = with_best(self.scenarios, found)
         with prediction:
-            comparison = model.compare(inputs, posterior, self.scenarios, times, prediction, self.members, self.seed)
+            comparison = model.compare(inputs, posterior, scenarios, times, prediction, self.members, self.seed)
         with frames:
             first = comparison.predictions[self.scenarios[0].name].curves["volume"]
             member = posterior.samples(self.members, self.seed)[first.median_member()]
             shown, outlines = self._over_time(model, inputs, member, frames)
         volume_ml = float(np.count_nonzero(inputs.tissue("tumour")) * inputs.grid.voxel_volume_ml)
-        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown, outlines)
+        volumes = _volume_table(comparison)
+        return Forecast(volume_ml, comparison, posterior, volumes, shown, outlines, found, covered)
 
     def _over_time(
         self, model: TumourGrowth, inputs: Anatomy, member: Mapping[str, float], job: Job
@@ -181,6 +221,16 @@ class SimulationStep:
         played = run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
         run.add_segmentations(outputs.outlines.over_time, "Predicted outline", outputs.outlines.surfaces, played)
         run.add_table(outputs.comparison.table)
+        if outputs.search is not None:
+            run.add_table(outputs.search.table)
+            results["best_schedule"] = outputs.search.best.name
+            results["best_schedule_objective"] = outputs.search.objective
+            share = outputs.search.probability_of_better
+            results["probability_of_better, best_schedule"] = Quantity(share, NO_UNIT)
+        if outputs.margins is not None:
+            run.add_table(outputs.margins.table)
+            for region in outputs.margins.model_based:
+                run.add_image(region.with_array(region.array.astype(np.float32)), "field")
         add_fit(run, outputs.posterior)
         volumes = run.add_table(outputs.volumes)
         run.add_plot("Viable tumour volume", volumes, "time", [c for c in outputs.volumes.columns if c != "time"])
@@ -197,6 +247,12 @@ class SimulationStep:
         if not isinstance(model, TumourGrowth):
             raise InvalidInput(f"The model {self.model!r} has no growth over time to simulate on a twin.")
         return model
+
+
+def with_best(scenarios: Sequence[Treatment], found: SearchResult | None) -> list[Treatment]:
+    """Scenarios, and the best of a search if it is none of them."""
+    more = [found.best] if found and found.best.name not in {s.name for s in scenarios} else []
+    return [*scenarios, *more]
 
 
 def add_fit(run: Run, posterior: Posterior) -> None:

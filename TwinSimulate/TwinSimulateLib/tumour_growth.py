@@ -1,4 +1,4 @@
-"""Tumour growth and radiotherapy: u' = div(D grad u) + rho u (1 - u), with the cells that each fraction kills.
+"""Tumour growth and treatment: u' = div(D grad u) + rho u (1 - u), less the cells that a treatment takes.
 
 u is the density of viable tumour cells as a fraction of the carrying capacity. The model knows viable cells only: dead
 cells vanish at once, so after radiotherapy the **viable tumour volume** falls faster than the mass on an image, which
@@ -21,12 +21,13 @@ from .tumour_answers import CURVES, control_probability, prediction, scenario_ta
 from .tumour_calibration import TumourCalibration
 from .tumour_observations import TumourObservation
 from .tumour_presets import PRESETS, growth, titles
+from .tumour_regions import regions
 from .tumour_run import Ensemble, Run, checked_times, run_ensemble, run_member, volume_error
 from .tumour_stage import Stages
 
 
 class TumourGrowth(Model):
-    """Reaction-diffusion growth of a tumour on the tissue grid, with linear-quadratic radiotherapy.
+    """Reaction-diffusion growth of a tumour on the tissue grid, under radiotherapy, chemotherapy and surgery.
 
     An anatomy may also have the tissue "barrier" (falx and tentorium), which nothing crosses however coarse the grid,
     the image "diffusion_tensor" (in RAS: xx, xy, xz, yy, yz, zz), along which cells then spread, and the image
@@ -45,7 +46,7 @@ class TumourGrowth(Model):
     """
 
     name = "tumour_growth"
-    title = "Tumour growth and radiotherapy"
+    title = "Tumour growth and treatment"
     presets = titles()
 
     def __init__(self, preset: str, spacing_mm: float | None = None):
@@ -90,7 +91,8 @@ class TumourGrowth(Model):
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold), "burden"
+            Field "density" at the last time and, where the preset tells them apart, its "regions"
+            (`tumour_regions.REGIONS`); curves "volume" (mL at or above the detection threshold), "burden"
             (integral of the density, mL), "diameter" (the largest, mm) and "reach" (beyond the outline, mm); numbers
             "volume", "minimum_volume", "diameter", "reach", "surviving_fraction" (of the whole treatment as prescribed)
             and "tcp" (Poisson probability of control).
@@ -124,7 +126,10 @@ class TumourGrowth(Model):
             "tcp": Quantity(float(control_probability([run.least_burden_ml], [member])[0]), NO_UNIT),
         }
         curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
-        return Result({"density": field}, curves, numbers)
+        fields, shown_as = {"density": field}, regions(field.array, member)
+        if shown_as is not None:
+            fields["regions"] = field.with_array(shown_as, name="regions")
+        return Result(fields, curves, numbers)
 
     def frames(
         self,

@@ -123,7 +123,7 @@ def _row(margin, within, best, shares, recurrence, voxel_ml) -> dict[str, float]
 
 def _tissue(model: TumourGrowth, anatomy: Anatomy) -> np.ndarray:
     """Where the tumour can grow."""
-    names = [r.name for r in model.requires() if r.kind == "segment" and r.name != "tumour"]
+    names = [r.name for r in model.requires() if r.kind == "segment" and r.name != "tumour" and not r.optional]
     return np.asarray(np.sum([np.asarray(anatomy.tissue(name), np.float32) for name in names], axis=0) >= 0.5)
 
 

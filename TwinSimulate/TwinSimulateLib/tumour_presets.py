@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from TwinCore import InvalidInput, LogNormal, Parameter
 from TwinCore.units import DIFFUSIVITY, GRAY, NO_UNIT, PER_DAY
 
-from .declared import BARRIER, DIFFUSION_TENSOR, Declaration, Requirement
+from .declared import BARRIER, CELLULARITY, DIFFUSION_TENSOR, TREATMENT, Declaration, Requirement
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,27 @@ PRESETS = {
                 "Low end of the 10 to 30 of the GliODIL synthetic tumours; older models use 5",
             ),
             Parameter(
+                "oedema_threshold",
+                "θ_o",
+                NO_UNIT,
+                0.16,
+                0.01,
+                0.99,
+                "Density from which FLAIR or T2 shows oedema.",
+                "As in proliferation-invasion models (unverified)",
+            ),
+            Parameter(
+                "necrosis_threshold",
+                "θ_n",
+                NO_UNIT,
+                0.95,
+                0.01,
+                0.99,
+                "Density from which the core is taken to be necrotic.",
+                "Chosen between the outline of enhancement and full density; the 0.70 to 0.85 of the GliODIL synthetic "
+                "tumours go with enhancement from 0.45 to 0.60",
+            ),
+            Parameter(
                 "drug_efficacy",
                 "ε",
                 NO_UNIT,
@@ -197,4 +218,4 @@ def growth(name: str) -> Declaration:
     preset = find_preset(name, "tumour growth")
     grown_into = (Requirement("segment", t, "tissue that the tumour can grow into") for t in preset.tissues)
     outline = Requirement("segment", "tumour", "outline at the reference scan")
-    return Declaration(preset.parameters, (outline, *grown_into, BARRIER, DIFFUSION_TENSOR))
+    return Declaration(preset.parameters, (outline, *grown_into, BARRIER, DIFFUSION_TENSOR, CELLULARITY, *TREATMENT))
