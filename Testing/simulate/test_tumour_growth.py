@@ -87,9 +87,9 @@ def test_the_box_is_widened_until_the_front_fits(model):
     anatomy = Anatomy(Grid.isotropic(shape), {"tumour": ball(6.0, shape=shape), "soft tissue": np.ones(shape, bool)})
     parameters = {"diffusivity": 0.2, "proliferation_rate": 0.06}
     stages = model._stages(anatomy)
-    (spacing,) = stages.plan([parameters], 1.0, Job())
-    narrow = stages.stage(spacing).margin_mm
     member = complete(model.parameters, parameters)
+    (spacing,) = stages.plan([member], 1.0, Job())
+    narrow = stages.stage(spacing).margin_mm
     run = run_member(stages, spacing, member, NO_TREATMENT, np.array([0.0, 60.0]), (0.5,), Job())
     assert run.stage.margin_mm > narrow
     whole = model.simulate(anatomy, parameters, [0.0, 60.0], Job())

@@ -51,6 +51,17 @@ def _grow(u, growth, one):
         u[n] = growth * u[n] / (one + gain * u[n])
 
 
+@njit(parallel=True, nogil=True, cache=True)
+def _most_outflow(weights, steps, rows, first, last, most):
+    """Of each row, the largest sum of the weights of one voxel's edges."""
+    for r in prange(rows.size):
+        for n in range(first[r] + rows[r], last[r] + rows[r]):
+            outflow = 0.0
+            for m in range(steps.size):
+                outflow += weights[m, n] + weights[m, n - steps[m]]
+            most[r] = max(most[r], outflow)
+
+
 class ReactionDiffusion:
     """The operator on one domain: face coefficients are computed once and serve any diffusivity scale and growth rate.
 
@@ -101,9 +112,8 @@ class ReactionDiffusion:
         self.dtype = np.dtype(dtype).type
         if not self.domain.any():
             raise InvalidInput("The domain of the reaction-diffusion equation is empty: no voxel is tissue.")
-        relative = (
-            np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity, float)
-        )
+        relative = np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity)
+        relative = np.where(self.domain, relative, 0).astype(self.dtype)
         inside = relative[self.domain]
         if not (np.isfinite(inside).all() and inside.min() > 0):
             raise InvalidInput("The relative diffusivity must be positive and finite in every voxel of the domain.")
@@ -112,14 +122,15 @@ class ReactionDiffusion:
         self._margin = 1 if tensors is None else reach(tensors, spacing_kji)
         padded = self._padded(self.domain)
         shut = None if closed is None else [self._padded(np.asarray(face, bool)) for face in closed]
-        steps, weights = edges(padded, spacing_kji, self._padded(np.where(self.domain, relative, 0.0)), tensors, shut)
+        steps, weights = edges(padded, spacing_kji, self._padded(relative), tensors, shut)
         self._shape = padded.shape
-        total = sum(w + np.roll(w, s, (0, 1, 2)) for s, w in zip(steps, weights))
-        self._largest_outflow = float(total.max())
-        self._weights = np.stack([w.astype(self.dtype).ravel() for w in weights])
+        self._weights = np.stack([w.astype(self.dtype, copy=False).ravel() for w in weights])
         self.rows, self.first, self.last = _row_spans(padded)
         self.strides = np.uint64(self._shape[2]), np.uint64(self._shape[1] * self._shape[2])
         self._steps = (np.array(steps) @ [self.strides[1], self.strides[0], _ONE]).astype(np.uint64)
+        outflows = np.zeros(self.rows.size)
+        _most_outflow(self._weights, self._steps, self.rows, self.first, self.last, outflows)
+        self._largest_outflow = float(outflows.max())
         self._spare = [np.zeros(padded.size, self.dtype)]
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
