@@ -1,5 +1,5 @@
-"""Exact Euclidean distances on voxels, one axis after the other (Felzenszwalb and Huttenlocher 2012, Theory of Computing
-8:415): in parallel, as the distance to an outline would otherwise take longer than the run that starts from it."""
+"""Exact Euclidean distances on voxels, one axis after the other (Felzenszwalb and Huttenlocher 2012, Theory of
+Computing 8:415): in parallel, as the distance to an outline would otherwise take longer than the run from there."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ def signed_distance(mask: np.ndarray, spacing_kji: np.ndarray) -> np.ndarray:
     -------
     float32 array, shape (k, j, i)
         In mm.
+
+    Raises
+    ------
+    InvalidInput
+        If no voxel of the mask is set.
     """
     spacing = np.asarray(spacing_kji, float)
+    low, high = bounding_box(mask)
     half = 0.5 * spacing.min()
     distance = _distance(mask, spacing) - half
-    low, high = bounding_box(mask)
     box = tuple(slice(a, b) for a, b in zip(low, high))
     inside = _distance(~np.pad(mask[box], 1), spacing)[1:-1, 1:-1, 1:-1]
     distance[box] = np.where(mask[box], half - inside, distance[box])
