@@ -104,10 +104,8 @@ def a_hundred_days(head: Anatomy, brain: Anatomy, stage: Stage) -> None:
     print(f"\n{DAYS:.0f} days at 1 mm, from a tumour of {RADIUS_MM:.0f} mm radius")
     for name, seconds in times.items():
         above, _ = voxels_above(stage.equation, stage.equation.state(ends[name]), THRESHOLD)
-        of_model, of_solver = (seconds / times[ours] for ours in list(times)[:2])
-        print(
-            f"  {name:32s} {seconds:8.3f} s   {1e-3 * above:8.3f} mL   {of_model:5.1f} x model, {of_solver:5.1f} x solver"
-        )
+        model_times, solver_times = (f"{seconds / times[ours]:5.1f} x" for ours in list(times)[:2])
+        print(f"  {name:32s} {seconds:8.3f} s {1e-3 * above:9.3f} mL  {model_times} model, {solver_times} solver")
 
 
 def waits(head: Anatomy) -> None:
