@@ -15,6 +15,7 @@ from TwinSimulateLib.numerics.travelling_wave import (
     check_resolution,
     front_length_mm,
     front_profile,
+    front_reach_mm,
     front_speed_mm_per_day,
 )
 
@@ -40,6 +41,15 @@ def wave_error(diffusivity, rate, days, spacing):
 def test_travelling_wave_is_the_published_one():
     assert front_speed_mm_per_day(0.1, 0.05) * 400 == pytest.approx(57.735, abs=1e-3)
     assert front_speed_mm_per_day(0.3, 0.05) * 400 == pytest.approx(100.0, abs=1e-3)
+
+
+def test_the_reach_of_a_wave_is_where_its_profile_says():
+    diffusivity, rate, threshold, density = 0.1, 0.05, 0.8, 0.01
+    length = front_length_mm(diffusivity, rate)
+    for days in (0.0, 100.0):
+        ahead = front_reach_mm(diffusivity, rate, days, threshold, density)
+        travelled = days * front_speed_mm_per_day(diffusivity, rate)
+        assert front_profile(ahead - travelled, length, threshold) == pytest.approx(density)
 
 
 def test_travelling_wave_converges_at_second_order():

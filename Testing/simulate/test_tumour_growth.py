@@ -96,6 +96,19 @@ def test_the_box_is_widened_until_the_front_fits(model):
     assert run.volume_ml[-1, 0] == pytest.approx(whole.numbers["volume"].value, rel=0.01)
 
 
+def test_a_box_that_was_planned_is_wide_enough():
+    """A glioma's threshold is high, and its unseen part reaches far."""
+    shape = (90, 90, 90)
+    tissues = {"tumour": ball(6.0, shape=shape), "white matter": np.ones(shape, bool), "grey matter": np.zeros(shape)}
+    glioma = registry.find("tumour_growth", "glioma")
+    member, stages = complete(glioma.parameters, {}), glioma._stages(Anatomy(Grid.isotropic(shape), tissues))
+    (spacing,) = stages.plan([member], 60.0, Job())
+    planned = stages.stage(spacing)
+    assert planned.open_faces
+    run = run_member(stages, spacing, member, NO_TREATMENT, np.array([0.0, 60.0]), (0.8,), Job())
+    assert run.stage is planned
+
+
 def test_missing_tissue_and_impossible_parameters_are_named(model, thigh):
     with pytest.raises(MissingInput, match="soft tissue"):
         model.simulate(Anatomy(thigh.grid, {"tumour": thigh.tissues["tumour"]}), {}, [0, 1], Job())
