@@ -15,6 +15,7 @@ from TwinSimulateLib.numerics.travelling_wave import (
     check_resolution,
     front_length_mm,
     front_profile,
+    front_reach_mm,
     front_speed_mm_per_day,
 )
 
@@ -40,6 +41,15 @@ def wave_error(diffusivity, rate, days, spacing):
 def test_travelling_wave_is_the_published_one():
     assert front_speed_mm_per_day(0.1, 0.05) * 400 == pytest.approx(57.735, abs=1e-3)
     assert front_speed_mm_per_day(0.3, 0.05) * 400 == pytest.approx(100.0, abs=1e-3)
+
+
+def test_the_reach_of_a_wave_is_where_its_profile_says():
+    diffusivity, rate, threshold, density = 0.1, 0.05, 0.8, 0.01
+    length = front_length_mm(diffusivity, rate)
+    for days in (0.0, 100.0):
+        ahead = front_reach_mm(diffusivity, rate, days, threshold, density)
+        travelled = days * front_speed_mm_per_day(diffusivity, rate)
+        assert front_profile(ahead - travelled, length, threshold) == pytest.approx(density)
 
 
 def test_travelling_wave_converges_at_second_order():
@@ -152,6 +162,17 @@ def test_single_precision_agrees_with_double():
     )
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, double, atol=1e-5)
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_no_density_is_too_small_for_a_normalised_number(tensor):
+    """The processor takes a hundred times as long for those."""
+    u = np.zeros((5, 5, 161))
+    u[2, 2, 80] = 0.5
+    along = np.broadcast_to(np.diag([0.5, 0.5, 2.0]), (*u.shape, 3, 3)) if tensor else None
+    after = ReactionDiffusion(np.ones(u.shape, bool), (1, 1, 1), tensor=along).advance(u, 1.0, 0.05, 12.0)
+    assert 1e-30 < after[after > 0].min() < 1e-27
+    assert not after[:, :, 0].any()
 
 
 def test_volume_of_a_ball_is_finer_than_a_voxel():

@@ -108,7 +108,8 @@ def test_images_at_follow_up_calibrate(twin):
     assert list(fit.columns["unit"]) == ["1", "mL"]
     recorded = twin.provenance()[0]["parameters"]
     assert [o["image"] for o in recorded["observations"]] == ["cellularity, day 20", "outline"]
-    assert len({o["content"] for o in (*recorded["observations"], recorded["start"])}) == 3
+    contents = [o["content"] for o in recorded["observations"]]
+    assert len({*contents, recorded["images"]["cellularity"]["sha256"]}) == 3
     with pytest.raises(InvalidInput, match="count twice"):
         execute(twin, step(observations=seen, images={"cellularity": grown}))
     with pytest.raises(InvalidInput, match="before the reference scan"):

@@ -87,13 +87,26 @@ def test_the_box_is_widened_until_the_front_fits(model):
     anatomy = Anatomy(Grid.isotropic(shape), {"tumour": ball(6.0, shape=shape), "soft tissue": np.ones(shape, bool)})
     parameters = {"diffusivity": 0.2, "proliferation_rate": 0.06}
     stages = model._stages(anatomy)
-    (spacing,) = stages.plan([parameters], 1.0, Job())
-    narrow = stages.stage(spacing).margin_mm
     member = complete(model.parameters, parameters)
+    (spacing,) = stages.plan([member], 1.0, Job())
+    narrow = stages.stage(spacing).margin_mm
     run = run_member(stages, spacing, member, NO_TREATMENT, np.array([0.0, 60.0]), (0.5,), Job())
     assert run.stage.margin_mm > narrow
     whole = model.simulate(anatomy, parameters, [0.0, 60.0], Job())
     assert run.volume_ml[-1, 0] == pytest.approx(whole.numbers["volume"].value, rel=0.01)
+
+
+def test_a_box_that_was_planned_is_wide_enough():
+    """A glioma's threshold is high, and its unseen part reaches far."""
+    shape = (90, 90, 90)
+    tissues = {"tumour": ball(6.0, shape=shape), "white matter": np.ones(shape, bool), "grey matter": np.zeros(shape)}
+    glioma = registry.find("tumour_growth", "glioma")
+    member, stages = complete(glioma.parameters, {}), glioma._stages(Anatomy(Grid.isotropic(shape), tissues))
+    (spacing,) = stages.plan([member], 60.0, Job())
+    planned = stages.stage(spacing)
+    assert planned.open_faces
+    run = run_member(stages, spacing, member, NO_TREATMENT, np.array([0.0, 60.0]), (0.8,), Job())
+    assert run.stage is planned
 
 
 def test_missing_tissue_and_impossible_parameters_are_named(model, thigh):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
@@ -16,12 +15,13 @@ from .fibre_tensor import fibre_tensor
 from .model import Anatomy
 from .numerics.barrier import closed_faces, distance_round
 from .numerics.diffusion import ReactionDiffusion
+from .numerics.distance import signed_distance
 from .numerics.travelling_wave import (
     WELL_RESOLVED,
     check_resolution,
     front_length_mm,
     front_profile,
-    front_speed_mm_per_day,
+    front_reach_mm,
 )
 from .treatment_maps import TreatmentMaps
 
@@ -31,6 +31,8 @@ VOXELS_A_RADIUS = 5.0
 MOST_VOXELS = 12_000_000
 EDGE_DENSITY = 0.01
 """Density at the edge of the box above which the box is widened."""
+SPARE_MM = 2.0
+"""Between the edge of the box and where a wave would come to that density."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +113,7 @@ class Stages:
         if not self.grid.is_orthogonal:
             raise InvalidInput("The grid of the segmentation is sheared: tumour growth needs axes at right angles.")
         self.maps = TreatmentMaps(anatomy)
-        cover, weighted = np.zeros(self.grid.shape, np.float32), np.zeros(self.grid.shape, np.float32)
-        for name, relative in relative_diffusivity.items():
-            fraction = np.clip(np.asarray(anatomy.tissue(name), np.float32), 0.0, 1.0)
-            cover += fraction
-            weighted += np.float32(relative) * fraction
-        cover[self._tumour] = weighted[self._tumour] = 1.0
-        self._cover, self._weighted = cover, weighted
+        self._tissues = {name: np.asarray(anatomy.tissue(name)) for name in relative_diffusivity}
         self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
         self._fibres = anatomy.images.get("diffusion_tensor")
         self._cellularity = anatomy.images.get("cellularity")
@@ -128,7 +124,7 @@ class Stages:
         self._forced = spacing_mm
         self._made: dict[float, Stage] = {}
         self._low, self._high = bounding_box(self._tumour)
-        self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._mapped: tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]] | None = None
         self._radius_mm = self._volume_over_surface_mm() * 3.0
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
@@ -137,7 +133,8 @@ class Stages:
         spacings = []
         for member in members:
             diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
-            margin = front_speed_mm_per_day(diffusivity, rate) * days + 3.0 * front_length_mm(diffusivity, rate) + 2.0
+            reach = front_reach_mm(diffusivity, rate, days, member["detection_threshold"], EDGE_DENSITY)
+            margin = max(reach, 0.0) + SPARE_MM
             spacing = self._spacing(math.sqrt(diffusivity / rate), margin)
             fastest = max(self._relative.values())
             check_resolution(diffusivity * fastest, rate, spacing, "the tissue where cells move most easily", job)
@@ -173,7 +170,8 @@ class Stages:
         part = resample(Image(density.astype(np.float32), stage.grid), self.grid.crop(low, high)).array
         box = tuple(slice(a, b) for a, b in zip(low, high))
         whole = np.zeros(self.grid.shape, np.float32)
-        whole[box] = np.where(self._cover[box] >= 0.5, part, 0.0)
+        cover, _, _ = self._maps(low, high)
+        whole[box] = np.where(cover >= 0.5, part, 0.0)
         return whole
 
     def _spacing(self, width_mm: float, margin_mm: float) -> float:
@@ -200,9 +198,7 @@ class Stages:
             # Nearest beyond the outermost voxel centres, half a voxel of which with_spacing covers too.
             return values if same else resample(Image(np.pad(values, 1, mode="edge"), _padded(source)), grid).array
 
-        distance, cover, weighted = (
-            carried(values) for values in (self._distance(low, high), self._cover[box], self._weighted[box])
-        )
+        cover, weighted, distance = (carried(values) for values in self._maps(low, high))
         domain = (cover >= 0.5) | (distance <= 0)
         relative = np.where(domain, weighted / np.maximum(cover, 1e-6), 1.0)
         relative = np.clip(relative, min(self._relative.values()), 1.0)
@@ -242,20 +238,25 @@ class Stages:
     def _volume_over_surface_mm(self) -> float:
         """The surface being that of the voxels within a voxel of the outline, over the thickness of that layer."""
         reach = float(self.grid.spacing.max())
-        near = np.abs(self._distance(*self._box(2.0 * reach))) <= reach
+        near = np.abs(self._maps(*self._box(2.0 * reach))[2]) <= reach
         return 2.0 * reach * np.count_nonzero(self._tumour) / np.count_nonzero(near)
 
-    def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Signed distance to the outline, half-way between the voxels on its sides, from low to high."""
-        if self._distances is None or (low < self._distances[1]).any() or (high > self._distances[2]).any():
+    def _maps(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Share of each voxel that is tissue, the same weighted by its relative diffusivity, and the signed distance to
+        the outline, half-way between the voxels on its sides; from low to high, kept for boxes within them."""
+        if self._mapped is None or (low < self._mapped[0]).any() or (high > self._mapped[1]).any():
             box = tuple(slice(a, b) for a, b in zip(low, high))
-            mask, spacing = self._tumour[box], self.grid.spacing[::-1]
-            outside = distance_transform_edt(~mask, sampling=spacing)
-            inside = distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-            half = 0.5 * spacing.min()
-            self._distances = np.where(mask, half - inside, outside - half).astype(np.float32), low, high
-        distance, first, _ = self._distances
-        return distance[tuple(slice(a, b) for a, b in zip(low - first, high - first))]
+            mask = self._tumour[box]
+            cover, weighted = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
+            for name, tissue in self._tissues.items():
+                fraction = np.clip(tissue[box].astype(np.float32), 0.0, 1.0)
+                cover += fraction
+                weighted += np.float32(self._relative[name]) * fraction
+            cover[mask] = weighted[mask] = 1.0
+            self._mapped = low, high, (cover, weighted, signed_distance(mask, self.grid.spacing[::-1]))
+        first, _, maps = self._mapped
+        part = tuple(slice(a, b) for a, b in zip(low - first, high - first))
+        return tuple(values[part] for values in maps)
 
 
 def _padded(grid: Grid) -> Grid:

@@ -22,6 +22,8 @@ from .super_step import explicit_step, stages_for, super_step
 
 _ONE = np.uint64(1)
 SAFETY = 0.9
+LEAST = 1e8
+"""Of the smallest normalised number: a density below is none (1e-30 in single, 1e-300 in double precision)."""
 SUPER_FROM = 75.0
 """Explicit steps in half a step of growth from which stages take over: docs/models/tumour_growth.md."""
 GROWTH_A_STEP = 0.5
@@ -29,9 +31,12 @@ GROWTH_A_STEP = 0.5
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _advance(u, v, east, north, top, rows, first, last, row_stride, slab_stride, step, growth, one):
-    """One step of diffusion, then exact logistic growth by the factor `growth` of u / (1 - u); from u into v."""
-    gain = growth - one
+def _advance(u, v, east, north, top, rows, first, last, row_stride, slab_stride, step, growth, least, one):
+    """One step of diffusion, then exact logistic growth by the factor `growth` of u / (1 - u); from u into v.
+
+    What is below `least` is taken for nothing: numbers too small for a normalised form are a hundred times as slow.
+    """
+    gain, nothing = growth - one, one - one
     for r in prange(rows.size):
         start, stop = first[r] + rows[r], last[r] + rows[r]
         for n in range(start, stop):
@@ -40,15 +45,28 @@ def _advance(u, v, east, north, top, rows, first, last, row_stride, slab_stride,
             flux += north[n] * (u[n + row_stride] - here) - north[n - row_stride] * (here - u[n - row_stride])
             flux += top[n] * (u[n + slab_stride] - here) - top[n - slab_stride] * (here - u[n - slab_stride])
             diffused = here + step * flux
+            diffused = diffused if diffused >= least else nothing
             v[n] = growth * diffused / (one + gain * diffused)
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _grow(u, growth, one):
-    """Exact logistic growth by the factor `growth` of the odds u / (1 - u), in place."""
-    gain = growth - one
+def _grow(u, growth, least, one):
+    """Exact logistic growth by the factor `growth` of the odds u / (1 - u), in place; `least` as in `_advance`."""
+    gain, nothing = growth - one, one - one
     for n in prange(u.size):
-        u[n] = growth * u[n] / (one + gain * u[n])
+        here = u[n] if abs(u[n]) >= least else nothing
+        u[n] = growth * here / (one + gain * here)
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _most_outflow(weights, steps, rows, first, last, most):
+    """Of each row, the largest sum of the weights of one voxel's edges."""
+    for r in prange(rows.size):
+        for n in range(first[r] + rows[r], last[r] + rows[r]):
+            outflow = 0.0
+            for m in range(steps.size):
+                outflow += weights[m, n] + weights[m, n - steps[m]]
+            most[r] = max(most[r], outflow)
 
 
 class ReactionDiffusion:
@@ -99,11 +117,11 @@ class ReactionDiffusion:
     ):
         self.domain = np.asarray(domain, bool)
         self.dtype = np.dtype(dtype).type
+        self._least_and_one = self.dtype(LEAST * np.finfo(self.dtype).tiny), self.dtype(1)
         if not self.domain.any():
             raise InvalidInput("The domain of the reaction-diffusion equation is empty: no voxel is tissue.")
-        relative = (
-            np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity, float)
-        )
+        relative = np.ones(self.domain.shape) if relative_diffusivity is None else np.asarray(relative_diffusivity)
+        relative = np.where(self.domain, relative, 0).astype(self.dtype)
         inside = relative[self.domain]
         if not (np.isfinite(inside).all() and inside.min() > 0):
             raise InvalidInput("The relative diffusivity must be positive and finite in every voxel of the domain.")
@@ -112,14 +130,15 @@ class ReactionDiffusion:
         self._margin = 1 if tensors is None else reach(tensors, spacing_kji)
         padded = self._padded(self.domain)
         shut = None if closed is None else [self._padded(np.asarray(face, bool)) for face in closed]
-        steps, weights = edges(padded, spacing_kji, self._padded(np.where(self.domain, relative, 0.0)), tensors, shut)
+        steps, weights = edges(padded, spacing_kji, self._padded(relative), tensors, shut)
         self._shape = padded.shape
-        total = sum(w + np.roll(w, s, (0, 1, 2)) for s, w in zip(steps, weights))
-        self._largest_outflow = float(total.max())
-        self._weights = np.stack([w.astype(self.dtype).ravel() for w in weights])
+        self._weights = np.stack([w.astype(self.dtype, copy=False).ravel() for w in weights])
         self.rows, self.first, self.last = _row_spans(padded)
         self.strides = np.uint64(self._shape[2]), np.uint64(self._shape[1] * self._shape[2])
         self._steps = (np.array(steps) @ [self.strides[1], self.strides[0], _ONE]).astype(np.uint64)
+        outflows = np.zeros(self.rows.size)
+        _most_outflow(self._weights, self._steps, self.rows, self.first, self.last, outflows)
+        self._largest_outflow = float(outflows.max())
         self._spare = [np.zeros(padded.size, self.dtype)]
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
@@ -167,29 +186,28 @@ class ReactionDiffusion:
         largest = half_growth if staged else self.largest_step_days(diffusivity, rate)
         steps = max(1, math.ceil(days / largest)) if math.isfinite(largest) else 1
         half, full = (self.dtype(math.exp(rate * days / steps * part)) for part in (0.5, 1.0))
-        one, step = self.dtype(1), diffusivity * days / steps
-        stages = stages_for(days / steps / explicit)
-        _grow(state, half, one)
+        step, stages = diffusivity * days / steps, stages_for(days / steps / explicit)
+        _grow(state, half, *self._least_and_one)
         for n in range(steps):
             if job is not None:
                 job.checkpoint()
             last = full if n < steps - 1 else half
             if staged:
                 self._super_step(state, step, stages)
-                _grow(state, last, one)
+                _grow(state, last, *self._least_and_one)
             else:
                 state, self._spare[0] = self._explicit_step(state, self.dtype(step), last), state
         return state
 
     def _explicit_step(self, state: np.ndarray, step: float, growth: float) -> np.ndarray:
         """The state after a step of diffusion and the growth after it, in the spare array."""
-        after, spans, one = self._spare[0], (self.rows, self.first, self.last), self.dtype(1)
+        after, spans = self._spare[0], (self.rows, self.first, self.last)
         if len(self._steps) == 3 and self._steps[2] == _ONE:
             top, north, east = self._weights
-            _advance(state, after, east, north, top, *spans, *self.strides, step, growth, one)
+            _advance(state, after, east, north, top, *spans, *self.strides, step, growth, *self._least_and_one)
         else:
             explicit_step(state, after, (self._steps, self._weights), spans, step)
-            _grow(after, growth, one)
+            _grow(after, growth, *self._least_and_one)
         return after
 
     def _super_step(self, state: np.ndarray, step: float, stages: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from TwinCore import InvalidInput
 
@@ -55,17 +55,17 @@ def edges(
     faces = [domain & np.roll(domain, -1, axis) for axis in range(3)]
     if closed is not None:
         faces = [face & ~shut for face, shut in zip(faces, closed)]
-    steps: list[tuple[int, int, int]] = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    voxels = [np.where(domain, 1.0 / h**2, 0.0) for h in spacing_kji]
-    if tensor is not None:
-        steps, voxels = _decomposed(domain, tensor / np.multiply.outer(spacing_kji, spacing_kji))
-    weights = []
-    for step, own in zip(steps, voxels):
-        beyond = _ahead(relative, step)
-        total = relative + beyond
-        mean = np.divide(2.0 * relative * beyond, total, out=np.zeros_like(total), where=total > 0)
-        joined = _joined(domain, faces, step)
-        weights.append(np.where(joined, mean * 0.5 * (own + _ahead(own, step)), 0.0))
+    if tensor is None:
+        steps = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+        weights = [_means(relative, face, step) for step, face in zip(steps, faces)]
+        for weight, h in zip(weights, spacing_kji):
+            weight *= 1.0 / h**2
+        return steps, weights
+    steps, voxels = _decomposed(domain, tensor / np.multiply.outer(spacing_kji, spacing_kji))
+    weights = [
+        _means(relative, _joined(domain, faces, step), step) * 0.5 * (own + _ahead(own, step))
+        for step, own in zip(steps, voxels)
+    ]
     return steps, weights
 
 
@@ -96,6 +96,23 @@ def _step(code: int) -> tuple[int, int, int]:
     k, rest = divmod(int(code), _CODES**2)
     j, i = divmod(rest, _CODES)
     return k - MOST_REACH, j - MOST_REACH, i - MOST_REACH
+
+
+def _means(relative: np.ndarray, joined: np.ndarray, step: tuple[int, int, int]) -> np.ndarray:
+    """Harmonic means of each voxel and the one a step ahead, zero where the two are not joined."""
+    k, j, i = step
+    means = np.zeros_like(relative)
+    ahead = (k * relative.shape[1] + j) * relative.shape[2] + i
+    _harmonic(relative.ravel(), joined.ravel(), ahead, means.ravel())
+    return means
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _harmonic(relative, joined, ahead, means):
+    for n in prange(relative.size):
+        if joined[n]:
+            here, there = relative[n], relative[n + ahead]
+            means[n] = 2.0 * here * there / (here + there)
 
 
 def _ahead(values: np.ndarray, step: tuple[int, ...]) -> np.ndarray:

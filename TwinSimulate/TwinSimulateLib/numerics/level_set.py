@@ -35,18 +35,20 @@ def _slope(phase, before, after):
 @njit(parallel=True, nogil=True, cache=True)
 def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
     # Sums by row, added up outside: a parallel sum over all rows depends on how threads happen to share them.
-    inside, total = np.zeros(rows.size), np.zeros(rows.size)
+    inside, total = np.empty(rows.size), np.empty(rows.size)
     for r in prange(rows.size):
+        above, density = 0.0, 0.0
         for n in range(first[r] + rows[r], last[r] + rows[r]):
             here = u[n]
-            total[r] += here
+            density += here
             if here > high:
-                inside[r] += 1.0
+                above += 1.0
             elif here > low:
                 phase = _phase(here)
                 slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
                 slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
-                inside[r] += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+                above += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+        inside[r], total[r] = above, density
     return inside, total
 
 

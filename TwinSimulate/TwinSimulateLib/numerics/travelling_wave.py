@@ -32,7 +32,13 @@ def front_profile(distance_mm: np.ndarray, length_mm: float | np.ndarray, thresh
     """The wave's density at a signed distance ahead of the surface where it equals the threshold."""
     # beyond 40 lengths the density is nil, and its powers would overflow in single precision
     steepness = np.minimum(np.asarray(distance_mm) / length_mm, 40.0)
-    return (1.0 + (threshold**-0.5 - 1.0) * np.exp(steepness)) ** -2
+    return 1.0 / np.square(1.0 + (threshold**-0.5 - 1.0) * np.exp(steepness))
+
+
+def front_reach_mm(diffusivity: float, rate: float, days: float, threshold: float, density: float) -> float:
+    """How far ahead of where the wave equalled the threshold it will come to a lower density, after a time."""
+    ahead = front_length_mm(diffusivity, rate) * math.log((density**-0.5 - 1.0) / (threshold**-0.5 - 1.0))
+    return front_speed_mm_per_day(diffusivity, rate) * days + ahead
 
 
 def check_resolution(diffusivity: float, rate: float, spacing_mm: float, tissue: str, job: Job) -> None:
