@@ -164,7 +164,7 @@ def _advance(
     diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
     spared = survival(schedule.dose_gy, member["alpha"], member["alpha_beta"])
     equation, voxel_ml = stage.equation, stage.grid.voxel_volume_ml
-    state = equation.state(stage.start(diffusivity, rate, member["detection_threshold"]))
+    state = equation.state(stage.day_zero(member))
     volume, burden, kept, now = np.zeros((times_days.size, len(thresholds))), np.zeros(times_days.size), [], 0.0
     fractions = [day for day in schedule.days if day <= times_days[-1]]
     for time in sorted({*times_days.tolist(), *fractions}):

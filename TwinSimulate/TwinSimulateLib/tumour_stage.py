@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,10 @@ VOXELS_A_RADIUS = 5.0
 MOST_VOXELS = 12_000_000
 EDGE_DENSITY = 0.01
 """Density at the edge of the box above which the box is widened."""
+NOTHING = 1e-18
+"""Density that stands for none where a start is given: smaller numbers would be denormal, and steps ten times slower."""
+Given = Callable[[Mapping[str, float]], Image]
+"""From a member's values to its density at the reference scan, on any grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,8 @@ class Stage:
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
+    given : callable, optional
+        The density at the reference scan, where it is known otherwise than from the outline.
     """
 
     grid: Grid
@@ -55,6 +61,14 @@ class Stage:
     relative_width: np.ndarray
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
+    given: Given | None = None
+
+    def day_zero(self, member: Mapping[str, float]) -> np.ndarray:
+        """The density at the reference scan: the one given, or the travelling wave along the outline."""
+        if self.given is None:
+            return self.start(member["diffusivity"], member["proliferation_rate"], member["detection_threshold"])
+        density = resample(self.given(member), self.grid).array
+        return np.where(self.equation.domain, np.clip(density, NOTHING, 1.0), 0.0)
 
     def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
@@ -76,14 +90,23 @@ class Stages:
     Parameters
     ----------
     anatomy : Anatomy
-        Its tissue "barrier" and its image "diffusion_tensor" are used where they are there.
+        Its tissue "barrier" and its images "diffusion_tensor" and "density" (at the reference scan, in place of the
+        travelling wave along the outline) are used where they are there.
     relative_diffusivity : mapping of str to float
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
         Spacing to use for every run, instead of the one chosen from the front's width.
+    given : callable, optional
+        Density at the reference scan of each member, where it is not the same for all.
     """
 
-    def __init__(self, anatomy: Anatomy, relative_diffusivity: Mapping[str, float], spacing_mm: float | None = None):
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        relative_diffusivity: Mapping[str, float],
+        spacing_mm: float | None = None,
+        given: Given | None = None,
+    ):
         self.grid = anatomy.grid
         self._tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
         if not self._tumour.any():
@@ -99,6 +122,8 @@ class Stages:
         self._cover, self._weighted = cover, weighted
         self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
         self._fibres = anatomy.images.get("diffusion_tensor")
+        density = anatomy.images.get("density")
+        self._given = given if density is None else lambda member: density
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
@@ -204,6 +229,7 @@ class Stages:
             np.sqrt(relative),
             margin_mm,
             tuple(faces),
+            self._given,
         )
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
