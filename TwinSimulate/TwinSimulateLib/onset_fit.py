@@ -2,7 +2,8 @@
 
 Neighbouring cubes of an outline do not err independently. How many independent ones they are worth is taken from the
 residuals: with a correlation falling as exp(-d / l), l from that of cubes that share a face, N cubes are worth
-N^2 / (sum of all pairs' correlations), the size of a sample of correlated numbers with the same variance of the mean.
+N^2 / (sum over all pairs of the correlation squared), which many independent ones have a sum of squares that scatters as
+much (Satterthwaite 1946, Biometrics Bulletin 2:110).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import chi2
 
 from TwinCore import InvalidInput, Job
 
-from .inference.discrepancy import Discrepancy, fit_with_discrepancy
-from .inference.levenberg_marquardt import levenberg_marquardt
+from .inference.discrepancy import Discrepancy
+from .inference.ensemble_smoother import Smoothed, ensemble_smoother
+from .inference.levenberg_marquardt import Laplace, levenberg_marquardt
 from .onset_forward import CELL_MM, OnsetForward
 from .onset_unknowns import FITTED, OnsetPosterior
 
@@ -27,8 +30,10 @@ PET_SD = 0.15
 PET_PRIOR = (1.0, 0.5, 0.0, 0.3)
 """Median of the gain and sd of its logarithm; mean and sd of the offset; in shares of that percentile."""
 SEARCH_NOISE = 3.0
-TOLERANCE = 0.02
+SEARCH_TOLERANCE, TOLERANCE = 0.2, 0.05
+MOST_REFITS, SAME_FACTOR = 3, 0.15
 CUT = 0.02
+SMOOTHER_MEMBERS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,7 @@ class OnsetProblem:
         self.mean = belief.log_mean[self._places]
         self.covariance = belief.log_covariance[np.ix_(self._places, self._places)]
         self.observed = np.concatenate([forward.flair, forward.tumour])
+        self.outlines = self.observed.size
         self.sd = np.full(self.observed.size, OUTLINE_SD_MM / CELL_MM)
         self.kinds = np.repeat([0, 1], forward.flair.size)
         self.cubes = np.concatenate([forward.cubes] * 2)
@@ -125,10 +131,21 @@ class OnsetProblem:
         log_covariance[np.ix_(self._places, self._places)] = covariance[:n, :n]
         return OnsetPosterior(self._belief.parameters, log_mean, log_covariance)
 
+    def fitted(self, factor: float, start: np.ndarray, job: Job, tolerance: float) -> Laplace:
+        """The fit under noise that is `factor` times the stated one."""
+        noise = factor * self.sd[self.kept]
+        observed = self.observed[self.kept]
+        return levenberg_marquardt(
+            self.predicted, observed, noise, self.mean, self.covariance, job, tolerance=tolerance, start=start
+        )
+
+    def residuals(self, x: np.ndarray) -> np.ndarray:
+        """Observed less predicted, of those that are kept, in stated standard deviations."""
+        return (self.observed[self.kept] - self.predicted(x)) / self.sd[self.kept]
+
     def misfit(self, x: np.ndarray) -> float:
-        """Twice the negative logarithm of the posterior, but for a constant."""
-        residual = (self.observed[self.kept] - self.predicted(x)) / self.sd[self.kept]
-        away = x - self.mean
+        """What the search minimises."""
+        residual, away = self.residuals(x) / SEARCH_NOISE, x - self.mean
         return float(residual @ residual + away @ np.linalg.solve(self.covariance, away))
 
 
@@ -148,26 +165,28 @@ def fit_onset(
     """
     search, fitting = job.split(search=1, fit=2)
     with search:
-        best, starts = _search(OnsetProblem(coarse, belief, search), origins, search)
+        problem = OnsetProblem(coarse, belief, search)
+        best, starts = _search(problem, origins, search)
+        problem.keep_cut(best)
+        cut, factor = problem.kept, _noise(problem, best, len(FITTED))[0]
     with fitting:
         problem = OnsetProblem(fine, belief, fitting)
-        problem.keep_cut(best)
-        observed, sd = problem.observed[problem.kept], problem.sd[problem.kept]
-        arguments = (problem.mean, problem.covariance, fitting)
-        fit, found = fit_with_discrepancy(problem.predicted, observed, sd, *arguments, best, TOLERANCE)
-        independent = _independent(problem, found.residuals)
-        factor = found.noise_factor * math.sqrt(observed.size / independent)
-        fit = levenberg_marquardt(
-            problem.predicted, observed, factor * sd, *arguments, tolerance=TOLERANCE, start=fit.mean
-        )
+        problem.kept[: problem.outlines] = cut[: problem.outlines]
+        for _ in range(MOST_REFITS):
+            fit = problem.fitted(factor, best, fitting, TOLERANCE)
+            determined = float(np.trace(np.eye(fit.mean.size) - np.linalg.solve(problem.covariance, fit.covariance)))
+            used, (factor, independent, probability) = factor, _noise(problem, fit.mean, determined)
+            if abs(factor - used) < SAME_FACTOR * used:
+                break
+            best = fit.mean
     if not fit.converged:
         job.warn("The fit of the onset did not converge: its intervals may be too narrow.")
-    residuals = (observed - fit.predicted) / sd
-    told = Discrepancy(factor, residuals, found.probability)
+    residuals = problem.residuals(fit.mean)
     outline = problem.kinds[problem.kept] < 2
     rms_mm = OUTLINE_SD_MM * float(np.sqrt(np.mean(residuals[outline] ** 2)))
-    posterior = replace(problem.posterior(fit.mean, fit.covariance), discrepancy=told)
-    return OnsetFit(posterior, observed.size, independent, rms_mm, np.sort(starts))
+    posterior = problem.posterior(fit.mean, fit.covariance)
+    told = replace(posterior, discrepancy=Discrepancy(used, residuals, probability))
+    return OnsetFit(told, residuals.size, independent, rms_mm, np.sort(starts))
 
 
 def _search(problem: OnsetProblem, origins: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -176,18 +195,22 @@ def _search(problem: OnsetProblem, origins: np.ndarray, job: Job) -> tuple[np.nd
     for origin in job.each(origins, "where it may have begun"):
         start = problem.mean.copy()
         start[:3] = origin
-        fit = levenberg_marquardt(
-            problem.predicted,
-            problem.observed,
-            SEARCH_NOISE * problem.sd,
-            problem.mean,
-            problem.covariance,
-            Job(),
-            tolerance=0.1,
-            start=start,
-        )
+        fit = problem.fitted(SEARCH_NOISE, start, Job(), SEARCH_TOLERANCE)
         found.append((problem.misfit(fit.mean), fit.mean))
     return min(found, key=lambda pair: pair[0])[1], np.array([misfit for misfit, _ in found])
+
+
+def _noise(problem: OnsetProblem, x: np.ndarray, determined: float) -> tuple[float, float, float]:
+    """By how much the noise is to be widened, how many independent observations there are, and their probability.
+
+    The factor is for misfit (as `inference.discrepancy` has it: never below 1) and for correlation together.
+    """
+    residuals = problem.residuals(x)
+    independent = _independent(problem, residuals)
+    spare = max(independent - determined, 1.0)
+    mean_square = float(np.mean(residuals**2)) * independent / spare
+    factor = math.sqrt(max(mean_square, 1.0) * residuals.size / independent)
+    return factor, independent, float(chi2.sf(mean_square * spare, spare))
 
 
 def _independent(problem: OnsetProblem, residuals: np.ndarray) -> float:
@@ -197,9 +220,18 @@ def _independent(problem: OnsetProblem, residuals: np.ndarray) -> float:
     same = kinds[:, None] == kinds[None]
     beside = same & (away == 1.0)
     power = float(np.mean(residuals**2))
-    products = np.outer(residuals, residuals)
-    correlation = float(products[beside].mean()) / power if beside.any() and power > 0 else 0.0
-    if correlation <= 0.0:
-        return float(residuals.size)
-    together = np.where(same, min(correlation, 0.99) ** away, 0.0).sum()
-    return float(residuals.size**2 / together)
+    correlation = float(np.outer(residuals, residuals)[beside].mean()) / power if beside.any() and power > 0 else 0.0
+    squares = np.where(same, np.clip(correlation, 1e-6, 0.99) ** (2.0 * away), 0.0)
+    return float(residuals.size**2 / squares.sum())
+
+
+def smoothed(coarse: OnsetForward, belief: OnsetPosterior, fitted: OnsetPosterior, job: Job, seed: int) -> Smoothed:
+    """The fit's unknowns by the ensemble smoother, on the coarse grid under the noise that the fit has found."""
+    problem = OnsetProblem(coarse, belief, job)
+    at = problem.mean.copy()
+    at[: len(FITTED)] = [fitted.log_mean[[p.name for p in fitted.parameters].index(name)] for name in FITTED]
+    problem.keep_cut(at)
+    factor = fitted.discrepancy.noise_factor if fitted.discrepancy else 1.0
+    observed, noise = problem.observed[problem.kept], factor * problem.sd[problem.kept]
+    arguments = (problem.mean, problem.covariance, job, SMOOTHER_MEMBERS, seed)
+    return ensemble_smoother(problem.predicted, observed, noise, *arguments)

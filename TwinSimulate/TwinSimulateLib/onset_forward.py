@@ -7,6 +7,7 @@ far the outline is off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -46,6 +47,8 @@ class OnsetForward:
     grid : Grid
         Along the anatomy's axes, in whole cubes of 12 mm.
     domain : bool array, shape (k, j, i)
+    flair_share : array, shape (k, j, i)
+        Share of each voxel that the outline on FLAIR fills.
     flair, tumour : arrays, shape (cubes,)
         Share of each cube that the outline fills.
     pet_weight, pet : arrays, shape (cubes,)
@@ -68,7 +71,8 @@ class OnsetForward:
         self._white, self._grey = (1.0 - core) * white + core, (1.0 - core) * grey
         self._cover = self._white + self._grey
         self.domain = self._cover >= 0.5
-        self.flair, self.tumour = (self.in_cubes(self._averaged(m) * self.domain) for m in (flair, tumour))
+        self.flair_share = self._averaged(flair)
+        self.flair, self.tumour = (self.in_cubes(m * self.domain) for m in (self.flair_share, core))
         self.cubes = np.argwhere(np.ones([n // self._per_cube for n in self.grid.shape], bool))
         self.pet = self.pet_weight = None
         if "pet" in anatomy.images:
@@ -105,8 +109,11 @@ class OnsetForward:
         The outline is placed in a voxel by the phase ln(u^-1/2 - 1), which the travelling wave makes linear in distance.
         """
         voxels = front_length_mm(values["diffusivity"], values["proliferation_rate"]) / self.grid.spacing.min()
-        phase = np.log(1.0 / np.sqrt(np.clip(density, 1e-12, 0.999999)) - 1.0)
-        return self.in_cubes(expit(EDGE_VOXELS * voxels * (np.log(threshold**-0.5 - 1.0) - phase)) * self.domain)
+        inside = np.clip(density[self.domain], 1e-12, 0.999999)
+        ahead = np.log(1.0 / np.sqrt(inside) - 1.0) - math.log(threshold**-0.5 - 1.0)
+        share = np.zeros(density.shape, np.float32)
+        share[self.domain] = expit(np.float32(-EDGE_VOXELS * voxels) * ahead)
+        return self.in_cubes(share)
 
     def mean_where_pet(self, density: np.ndarray) -> np.ndarray:
         """Mean of the density in each cube where the PET is used."""
@@ -116,7 +123,9 @@ class OnsetForward:
         """Mean over each cube of values on the grid, shape (cubes,)."""
         n = self._per_cube
         k, j, i = (size // n for size in self.grid.shape)
-        return values.reshape(k, n, j, n, i, n).mean(axis=(1, 3, 5)).ravel().astype(float)
+        rows = np.add.reduceat(values.reshape(-1, i * n), np.arange(0, i * n, n), axis=1)
+        planes = rows.reshape(k * n, j, n, i).sum(axis=2)
+        return planes.reshape(k, n, j, i).sum(axis=1).ravel().astype(float) / n**3
 
     def image(self, density: np.ndarray) -> Image:
         """A density with its place in the patient."""

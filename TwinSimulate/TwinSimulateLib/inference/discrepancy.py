@@ -68,21 +68,16 @@ def fit_with_discrepancy(
     prior_mean: np.ndarray,
     prior_covariance: np.ndarray,
     job: Job,
-    start: np.ndarray | None = None,
-    tolerance: float = 1e-3,
 ) -> tuple[Laplace, Discrepancy]:
     """`levenberg_marquardt`, with the noise widened to what the residuals show where they do not fit the stated one.
 
-    Parameters and errors are those of `levenberg_marquardt`; observations should come in the order of time. With a
-    `start`, refits begin where the fit before them ended.
+    Parameters and errors are those of `levenberg_marquardt`; observations should come in the order of time.
     """
     observed, noise_sd = np.asarray(observed, float), np.asarray(noise_sd, float)
     factor = 1.0
     first, refits = job.split(fit=1, discrepancy=1)
     with first:
-        fit = levenberg_marquardt(
-            forward, observed, noise_sd, prior_mean, prior_covariance, first, tolerance=tolerance, start=start
-        )
+        fit = levenberg_marquardt(forward, observed, noise_sd, prior_mean, prior_covariance, first)
     with refits:
         residuals = (observed - fit.predicted) / noise_sd
         probability = _probability(residuals, fit, prior_covariance)
@@ -90,16 +85,7 @@ def fit_with_discrepancy(
             for _ in range(MOST_REFITS):
                 spare = observed.size - _determined(fit, prior_covariance)
                 before, factor = factor, max(float(np.sqrt(residuals @ residuals / spare)), 1.0)
-                fit = levenberg_marquardt(
-                    forward,
-                    observed,
-                    factor * noise_sd,
-                    prior_mean,
-                    prior_covariance,
-                    refits,
-                    tolerance=tolerance,
-                    start=None if start is None else fit.mean,
-                )
+                fit = levenberg_marquardt(forward, observed, factor * noise_sd, prior_mean, prior_covariance, refits)
                 residuals = (observed - fit.predicted) / noise_sd
                 if abs(factor - before) < SAME_FACTOR * before:
                     break
