@@ -1,4 +1,4 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose, onset."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
 from .dose_command import dose
+from .onset_command import onset
 
 app = typer.Typer(
     add_completion=False,
@@ -235,6 +236,7 @@ def train(
 
 
 app.command()(dose)
+app.command()(onset)
 
 
 @app.command()

@@ -169,7 +169,7 @@ class TumourOnset(TumourGrowth):
             "density": Image(shown, anatomy.grid, unit=NO_UNIT, time=0.0, name="density from the onset"),
             "probability": Image(chance, anatomy.grid, unit=NO_UNIT, time=0.0, name="probability of a tenth of capacity"),
         }
-        numbers: dict[str, Quantity] = _agreement(anatomy, shown, best)
+        numbers: dict[str, Quantity] = agreement(anatomy, shown, best)
         numbers |= {name: Estimate.of_members(np.array(values), MILLILITRE) for name, values in seen.items()}
         for name, (powers, unit) in DETERMINED.items():
             (middle, *ninety), (_, *fifty) = posterior.combined(powers), posterior.combined(powers, 50.0)
@@ -220,7 +220,7 @@ def _volumes(forward: OnsetForward, density: np.ndarray, member: Mapping[str, fl
     return volumes
 
 
-def _agreement(anatomy: Anatomy, density: np.ndarray, values: Mapping[str, float]) -> dict[str, Quantity]:
+def agreement(anatomy: Anatomy, density: np.ndarray, values: Mapping[str, float]) -> dict[str, Quantity]:
     """Dice of both outlines, and the correlation with the PET, on the anatomy's voxels."""
     tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
     flair = (np.asarray(anatomy.tissue("flair")) >= 0.5) | tumour
