@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 from scipy.special import expit
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
@@ -121,11 +120,7 @@ class OnsetForward:
 
     def in_cubes(self, values: np.ndarray) -> np.ndarray:
         """Mean over each cube of values on the grid, shape (cubes,)."""
-        n = self._per_cube
-        k, j, i = (size // n for size in self.grid.shape)
-        rows = np.add.reduceat(values.reshape(-1, i * n), np.arange(0, i * n, n), axis=1)
-        planes = rows.reshape(k * n, j, n, i).sum(axis=2)
-        return planes.reshape(k, n, j, i).sum(axis=1).ravel().astype(float) / n**3
+        return _block_means(values, self._per_cube).ravel()
 
     def image(self, density: np.ndarray) -> Image:
         """A density with its place in the patient."""
@@ -141,10 +136,13 @@ class OnsetForward:
     def _averaged(self, values: np.ndarray) -> np.ndarray:
         """Values of the anatomy as means over the voxels of the grid."""
         low, high = self._box
-        part = np.asarray(values[tuple(slice(a, b) for a, b in zip(low, high))], np.float32)
-        width = np.maximum(np.round(self.grid.spacing / self._source.spacing), 1).astype(int)
-        smooth = uniform_filter(part, size=width[::-1], mode="nearest")
-        return resample(Image(smooth, self._source.crop(low, high)), self.grid).array
+        part = Image(values[tuple(slice(a, b) for a, b in zip(low, high))].astype(np.float32), self._source.crop(low, high))
+        n = max(1, math.ceil(float((self.grid.spacing / self._source.spacing).max()) - 1e-6))
+        matrix = self.grid.ijk_to_ras.copy()
+        matrix[:3, :3] /= n
+        matrix[:3, 3] = self.grid.to_ras(np.full(3, (1 - n) / (2.0 * n)))
+        finer = resample(part, Grid(tuple(n * size for size in self.grid.shape), matrix)).array
+        return _block_means(finer, n).astype(np.float32)
 
     def _take_pet(self, anatomy: Anatomy, tumour: np.ndarray) -> None:
         pet = np.asarray(anatomy.images["pet"].array, np.float32)
@@ -178,6 +176,13 @@ def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid
     matrix[:3, 3] = middle - matrix[:3, :3] @ ((shape[::-1] - 1) / 2.0)
     reach = np.ceil((count * CELL_MM / source.spacing[::-1] - (high - low)) / 2.0).astype(int) + 2
     return Grid(tuple(shape), matrix), (np.maximum(low - reach, 0), np.minimum(high + reach, source.shape))
+
+
+def _block_means(values: np.ndarray, n: int) -> np.ndarray:
+    """Mean of each block of n x n x n voxels."""
+    k, j, i = (size // n for size in values.shape)
+    rows = np.add.reduceat(values.reshape(-1, i * n), np.arange(0, i * n, n), axis=1, dtype=float)
+    return rows.reshape(k, n, j, n, i).sum(axis=(1, 3)) / n**3
 
 
 def _keep(kept: dict, key, value) -> None:
