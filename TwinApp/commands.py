@@ -18,6 +18,7 @@ from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
 from .dose_command import accumulate, dose
+from .onset_command import onset
 from .ventricle_command import ventricle
 
 app = typer.Typer(
@@ -238,6 +239,7 @@ def train(
 app.command()(dose)
 app.command()(accumulate)
 app.command()(ventricle)
+app.command()(onset)
 
 
 @app.command()

@@ -33,6 +33,8 @@ EDGE_DENSITY = 0.01
 """Density at the edge of the box above which the box is widened."""
 SPARE_MM = 2.0
 """Between the edge of the box and where a wave would come to that density."""
+Given = Callable[[Mapping[str, float]], Image]
+"""From a member's values to its density at the reference scan, on any grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,8 @@ class Stage:
         From a part of the domain, shape (k, j, i), to the same equation on it alone.
     cellularity : array, shape (k, j, i), optional
         Density at the reference scan where it is known within the outline, not a number elsewhere.
+    given : callable, optional
+        The density at the reference scan, where it is known otherwise than from the outline.
     """
 
     grid: Grid
@@ -68,6 +72,15 @@ class Stage:
     open_faces: tuple[tuple[slice | int, ...], ...]
     on_domain: Callable[[np.ndarray], ReactionDiffusion]
     cellularity: np.ndarray | None = None
+    given: Given | None = None
+
+    def day_zero(self, member: Mapping[str, float]) -> np.ndarray:
+        """A member's density at the reference scan: the one given, or the travelling wave along the outline."""
+        if self.given is None:
+            growth = member["diffusivity"], member["proliferation_rate"]
+            return self.start(*growth, member["detection_threshold"], member["outline_scale"])
+        density = resample(self.given(member), self.grid).array
+        return np.where(self.equation.domain, np.clip(density, 0.0, 1.0), 0.0)
 
     def start(self, diffusivity: float, rate: float, threshold: float, outline_scale: float = 1.0) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
@@ -93,11 +106,14 @@ class Stages:
     Parameters
     ----------
     anatomy : Anatomy
-        Its tissue "barrier" and its images "diffusion_tensor" and "cellularity" are used where they are there.
+        Its tissue "barrier" and its images "diffusion_tensor", "cellularity" and "density" (at the reference scan, in
+        place of the travelling wave along the outline) are used where they are there.
     relative_diffusivity : mapping of str to float
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
         Spacing to use for every run, instead of the one chosen from the front's width.
+    given : callable, optional
+        Density at the reference scan of each member, where it is not the same for all.
 
     Attributes
     ----------
@@ -105,7 +121,13 @@ class Stages:
         Where a treatment acts.
     """
 
-    def __init__(self, anatomy: Anatomy, relative_diffusivity: Mapping[str, float], spacing_mm: float | None = None):
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        relative_diffusivity: Mapping[str, float],
+        spacing_mm: float | None = None,
+        given: Given | None = None,
+    ):
         self.grid = anatomy.grid
         self._tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
         if not self._tumour.any():
@@ -117,6 +139,8 @@ class Stages:
         self._barrier = np.asarray(anatomy.tissues["barrier"]) >= 0.5 if "barrier" in anatomy.tissues else None
         self._fibres = anatomy.images.get("diffusion_tensor")
         self._cellularity = anatomy.images.get("cellularity")
+        density = anatomy.images.get("density")
+        self._given = given if density is None else lambda member: density
         self._slowest = min(relative_diffusivity, key=lambda name: relative_diffusivity[name])
         self._relative = dict(relative_diffusivity)
         self.volume_ml = float(np.count_nonzero(self._tumour) * self.grid.voxel_volume_ml)
@@ -233,6 +257,7 @@ class Stages:
             tuple(faces),
             on_domain,
             cellularity,
+            self._given,
         )
 
     def _volume_over_surface_mm(self) -> float:

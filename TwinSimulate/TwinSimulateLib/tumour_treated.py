@@ -35,8 +35,7 @@ class TreatedTumour:
         self._drugs = [(c, efficacy_of(member, c)) for c in courses if isinstance(c, Chemotherapy)]
         self.day = 0.0
         self.equation = maps.stage.equation
-        start = maps.stage.start(*self._growth, member["detection_threshold"], member["outline_scale"])
-        self.state = self.equation.state(start)
+        self.state = self.equation.state(maps.stage.day_zero(member))
 
     def stops(self, last_day: float) -> set[float]:
         """Days up to the last on which it must be stopped for the treatment."""

@@ -50,8 +50,9 @@ def levenberg_marquardt(
     job: Job,
     difference: float = 0.05,
     tolerance: float = 1e-3,
+    start: np.ndarray | None = None,
 ) -> Laplace:
-    """Fit, starting from the prior's mean.
+    """Fit.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def levenberg_marquardt(
         Step of the differences of the Jacobian, in prior standard deviations.
     tolerance : float
         The fit ends when the undamped step is below this many prior standard deviations.
+    start : array, shape (n,), optional
+        Where the fit begins; the prior's mean if left out.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def levenberg_marquardt(
         residual = observed / noise_sd - predicted
         return residual @ residual + z @ z
 
-    z = np.zeros(prior_mean.size)
+    z = np.zeros(prior_mean.size) if start is None else np.linalg.solve(root, np.asarray(start, float) - prior_mean)
     damping, converged, iteration, exactly = 1e-3, False, 0, False
     predicted = whitened(z)
     for iteration in range(1, MOST_ITERATIONS + 1):
