@@ -115,7 +115,9 @@ def shown(anatomy: Anatomy, title: str, pet: Image | None = None) -> None:
     today = model.today(judged, fit.posterior, Job(), MEMBERS)
     done = time.perf_counter()
     print(f"{title}: fit {fitted - start:.1f} s, {MEMBERS} members {done - fitted:.1f} s")
-    print(f"  {fit.cubes} cubes worth {fit.independent:.0f}, rms {fit.rms_mm:.1f} mm, noise x {fit.posterior.discrepancy.noise_factor:.1f}")
+    print(
+        f"  {fit.cubes} cubes worth {fit.independent:.0f}, rms {fit.rms_mm:.1f} mm, noise x {fit.posterior.discrepancy.noise_factor:.1f}"
+    )
     for name, quantity in today.numbers.items():
         bounds = getattr(quantity, "interval_90", None)
         told = f"  (90 %: {bounds[0]:.3g} to {bounds[1]:.3g})" if bounds else ""
@@ -141,7 +143,10 @@ def published(anatomy: Anatomy) -> None:
     forward = OnsetForward(anatomy, 1.0)
     density = resample(forward.image(forward.density(values)), anatomy.grid).array
     numbers = agreement(anatomy, density, values)
-    print("the published example's parameters in our solver: " + ", ".join(f"{n} {q.value:.3f}" for n, q in numbers.items()))
+    print(
+        "the published example's parameters in our solver: "
+        + ", ".join(f"{n} {q.value:.3f}" for n, q in numbers.items())
+    )
 
 
 def main(patients: int) -> None:

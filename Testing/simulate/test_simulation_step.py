@@ -98,7 +98,9 @@ def test_images_at_follow_up_calibrate(twin):
     grown = Image((1 / (1 + np.exp((radius - 8) / 2))).astype(np.float32), grid, name="cellularity, day 20")
     start = Image(np.where(radius < 6, 0.8, np.nan).astype(np.float32), grid, name="cellularity")
     seen = [Cellularity(20.0, grown), Outline(20.0, grown.with_array(radius < 8.5, name="outline"))]
-    calibration = CalibrationStep("soft-tissue sarcoma", step().segments, observations=seen, images={"cellularity": start})
+    calibration = CalibrationStep(
+        "soft-tissue sarcoma", step().segments, observations=seen, images={"cellularity": start}
+    )
     run = execute(twin, calibration)
     assert run.results["proliferation_rate"].value > 0.02
     low, high = run.results["outline_scale"].interval_90

@@ -67,7 +67,9 @@ def test_outlines_that_are_off_by_2_mm_move_the_origin_by_little(noisy, fit):
 def test_the_time_scale_is_the_priors_alone(patient, fit):
     posterior, belief = fit.posterior, TumourOnset().prior(patient)
     weights = np.array([TIME_SCALE.get(p.name, 0.0) for p in posterior.parameters])
-    assert weights @ posterior.log_covariance @ weights == pytest.approx(weights @ belief.log_covariance @ weights, rel=0.02)
+    assert weights @ posterior.log_covariance @ weights == pytest.approx(
+        weights @ belief.log_covariance @ weights, rel=0.02
+    )
     assert weights @ posterior.log_mean == pytest.approx(weights @ belief.log_mean, abs=0.05)
     told = dict(zip(posterior.fit.columns["parameter"], posterior.fit.columns["share_of_prior_sd"]))
     assert told["time_scale"] == pytest.approx(1.0, abs=0.01)
@@ -106,7 +108,9 @@ def test_the_grid_is_fine_enough(patient):
     volumes = []
     for spacing_mm in (2.0, 1.5, 1.0):
         forward = OnsetForward(patient, spacing_mm)
-        volumes.append(forward.outline(forward.density(TRUTH), TRUTH, TRUTH["flair_threshold"]).sum() * CELL_MM**3 / 1000)
+        volumes.append(
+            forward.outline(forward.density(TRUTH), TRUTH, TRUTH["flair_threshold"]).sum() * CELL_MM**3 / 1000
+        )
     assert abs(volumes[0] - volumes[2]) < 0.06 * volumes[2]
     assert abs(volumes[1] - volumes[2]) < abs(volumes[0] - volumes[2])
 
@@ -140,7 +144,9 @@ def test_growth_starts_from_a_given_density():
     tumour = np.zeros(shape, bool)
     tumour[8:16, 8:16, 8:16] = True
     given = np.where(tumour, 0.9, 0.05).astype(np.float32)
-    anatomy = Anatomy(grid, {"tumour": tumour, "white matter": tissue, "grey matter": ~tissue}, {"density": Image(given, grid)})
+    anatomy = Anatomy(
+        grid, {"tumour": tumour, "white matter": tissue, "grey matter": ~tissue}, {"density": Image(given, grid)}
+    )
     model = TumourGrowth("glioma", spacing_mm=2.0)
     started = model.frames(anatomy, {}, [0], Job())[0].array
     np.testing.assert_allclose(started, given, atol=1e-6)

@@ -136,7 +136,9 @@ class OnsetForward:
     def _averaged(self, values: np.ndarray) -> np.ndarray:
         """Values of the anatomy as means over the voxels of the grid."""
         low, high = self._box
-        part = Image(values[tuple(slice(a, b) for a, b in zip(low, high))].astype(np.float32), self._source.crop(low, high))
+        part = Image(
+            values[tuple(slice(a, b) for a, b in zip(low, high))].astype(np.float32), self._source.crop(low, high)
+        )
         n = max(1, math.ceil(float((self.grid.spacing / self._source.spacing).max()) - 1e-6))
         matrix = self.grid.ijk_to_ras.copy()
         matrix[:3, :3] /= n
@@ -168,7 +170,9 @@ def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid
     count = np.ceil((high - low) * source.spacing[::-1] / CELL_MM).astype(int)
     per_cube = CELL_MM / spacing_mm
     if abs(per_cube - round(per_cube)) > 1e-6:
-        raise InvalidInput(f"The spacing of the onset's grid must divide {CELL_MM:g} mm, which {spacing_mm:g} mm does not.")
+        raise InvalidInput(
+            f"The spacing of the onset's grid must divide {CELL_MM:g} mm, which {spacing_mm:g} mm does not."
+        )
     middle = source.to_ras((low + high - 1)[::-1] / 2.0)
     shape = count * round(per_cube)
     matrix = np.eye(4)

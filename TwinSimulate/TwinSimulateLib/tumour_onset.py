@@ -137,9 +137,7 @@ class TumourOnset(TumourGrowth):
         columns |= {"smoothed_sd": other, "shift_in_sd": (found.mean[:n] - mean) / sd}
         return Table("Posterior check", columns, {})
 
-    def today(
-        self, anatomy: Anatomy, posterior: OnsetPosterior, job: Job, members: int = 128, seed: int = 0
-    ) -> Result:
+    def today(self, anatomy: Anatomy, posterior: OnsetPosterior, job: Job, members: int = 128, seed: int = 0) -> Result:
         """The tumour on the day of the images.
 
         Returns
@@ -167,7 +165,9 @@ class TumourOnset(TumourGrowth):
         chance = resample(Image((reached / members).astype(np.float32), forward.grid), anatomy.grid).array
         fields = {
             "density": Image(shown, anatomy.grid, unit=NO_UNIT, time=0.0, name="density from the onset"),
-            "probability": Image(chance, anatomy.grid, unit=NO_UNIT, time=0.0, name="probability of a tenth of capacity"),
+            "probability": Image(
+                chance, anatomy.grid, unit=NO_UNIT, time=0.0, name="probability of a tenth of capacity"
+            ),
         }
         numbers: dict[str, Quantity] = agreement(anatomy, shown, best)
         numbers |= {name: Estimate.of_members(np.array(values), MILLILITRE) for name, values in seen.items()}
