@@ -34,7 +34,6 @@ def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     """Let a table show words that can be read and copied, not changed; a cell may have several lines."""
     table.setColumnCount(len(header))
     table.setHorizontalHeaderLabels(list(header))
-    table.horizontalHeader().setDefaultAlignment(qt.Qt.AlignCenter | qt.Qt.TextWordWrap)
     table.verticalHeader().hide()
     table.setTabKeyNavigation(False)  # Tab goes on to the next widget
     table.setRowCount(len(rows))
@@ -46,9 +45,7 @@ def fill_table(table, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
             if column:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             table.setItem(row, column, item)
-    columns = table.horizontalHeader()
-    columns.setSectionResizeMode(qt.QHeaderView.ResizeToContents)  # nothing is cut off: a wide table scrolls
-    columns.setStretchLastSection(True)
+    table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)  # a wide table scrolls, uncut
     table.resizeRowsToContents()
     tall = sum(table.rowHeight(row) for row in range(min(MOST_ROWS, len(rows))))
     table.setFixedHeight(max(tall, ROW_HEIGHT) + HEADER_HEIGHT + (SCROLL_BAR if len(header) > MOST_COLUMNS else 0))

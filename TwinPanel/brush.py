@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from TwinCore.scene.segmentations import voxel_centres
 from TwinCore.scene.state import remove, with_companions
 
-LABELS = "Binary labelmap"
 HIDDEN = ("segmentationNodeSelectorVisible", "sourceVolumeNodeSelectorVisible", "switchToSegmentationsButtonVisible")
 HIDDEN_WHERE_IT_CAN_BE = (
     "maskingSectionVisible",
@@ -67,12 +66,8 @@ class Brush:
 
     def points(self, side: str) -> list[list[float]]:
         """Centres of the voxels that were painted for a side, in RAS mm."""
-        strokes = self._strokes
-        if strokes is None or not slicer.mrmlScene.IsNodePresent(strokes):
-            return []
-        segment = strokes.GetSegmentation().GetSegment(side)
-        labels = segment.GetRepresentation(LABELS) if segment is not None else None
-        return [] if labels is None else _centres(labels, segment.GetLabelValue())
+        there = self._strokes is not None and slicer.mrmlScene.IsNodePresent(self._strokes)
+        return voxel_centres(self._strokes, side).round(4).tolist() if there else []
 
     def _open(self, volume) -> None:
         scene = slicer.mrmlScene
@@ -105,19 +100,3 @@ def _in_no_file(node, name: str):
     node.SetName(name)
     node.SetSaveWithScene(False)
     return slicer.mrmlScene.AddNode(node)
-
-
-def _centres(labels, value: int) -> list[list[float]]:
-    """Centres of the voxels of one value, in RAS mm."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    scalars = labels.GetPointData().GetScalars()
-    if scalars is None or not scalars.GetNumberOfTuples():
-        return []
-    voxels = np.argwhere(vtk_to_numpy(scalars).reshape(labels.GetDimensions()[::-1]) == value)
-    matrix = vtkMatrix4x4()
-    labels.GetImageToWorldMatrix(matrix)
-    to_ras = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(3)])
-    ijk = voxels[:, ::-1] + np.array(labels.GetExtent()[::2])
-    return (ijk @ to_ras[:, :3].T + to_ras[:, 3]).round(4).tolist()

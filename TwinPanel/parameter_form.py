@@ -161,17 +161,18 @@ def reach(parameter: Parameter) -> tuple[float, float]:
 
 
 def value_at(parameter: Parameter, notch: int) -> float:
-    """The value of a slider's notch: equal ratios a notch, for what is believed is a factor about the default."""
+    """The value of a slider's notch: equal ratios a notch where a factor about the default is believed, else steps."""
     low, high = reach(parameter)
     share = notch / NOTCHES
-    return low * (high / low) ** share if low > 0 else low + share * (high - low)
+    return low * (high / low) ** share if parameter.prior is not None else low + share * (high - low)
 
 
 def notch_of(parameter: Parameter, value: float) -> int:
     """The notch nearest to a value."""
     low, high = reach(parameter)
     inside = min(max(value, low), high)
-    share = math.log(inside / low) / math.log(high / low) if low > 0 else (inside - low) / (high - low)
+    linear = parameter.prior is None
+    share = (inside - low) / (high - low) if linear else math.log(inside / low) / math.log(high / low)
     return round(NOTCHES * share)
 
 

@@ -175,7 +175,7 @@ def simulate(panel, scene, folder: Path) -> None:
     panel.ui.liveBox.click()
     for day in (0, 60):
         panel.ui.daySlider.value = day
-        until(lambda day=day: said.text.startswith(f"Day {day},") and "one run" in said.text)
+        until(lambda day=day: said.text.startswith(f"Day {day},") and "by one run" in said.text)
         slices.append(view.draw(66.0))
     beside(slices, folder / "view_simulate_live.png")
     picture(panel, folder / "panel_simulate_live.png")

@@ -17,7 +17,7 @@ LAYERS = {
     "TwinCore/dicom": ARRAYS | {"pydicom"},
     "TwinCore/scene": ARRAYS | MRML,
     **{f"{name}/{name}Lib": METHODS for name in MODULES},
-    "TwinPanel": DESKTOP | {"numpy", "TwinCore", "PyTorchUtils"},
+    "TwinPanel": DESKTOP | {"numpy", "TwinCore", "PyTorchUtils", "SampleData"},
     **{f"{name}/{name}.py": DESKTOP | ARRAYS | {"TwinCore", "TwinPanel", f"{name}Lib"} for name in MODULES},
     "TwinApp": METHODS
     | MRML

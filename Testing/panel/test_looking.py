@@ -108,7 +108,7 @@ def live(panel, phantom, until, scene):
     twin = ready(panel, phantom, until, scene)
     panel.run_form.boxes["horizon"].value = 60
     panel.ui.liveBox.click()
-    until(lambda: "one run" in panel.ui.liveLabel.text)
+    until(lambda: "by one run" in panel.ui.liveLabel.text)
     return twin
 
 
@@ -133,16 +133,16 @@ def test_a_value_that_is_dragged_is_answered_at_once_and_exactly_when_let_go(ope
     assert panel.parameters.values == "{}"
     assert len(temporary(scene)) == 1
     slider.sliderDown = False
-    until(lambda: "one run" in ui.liveLabel.text)
+    until(lambda: "by one run" in ui.liveLabel.text)
     assert '"proliferation_rate"' in panel.parameters.values
     grown = ml(ui)
     ui.daySlider.value = 0
-    until(lambda: ui.liveLabel.text.startswith("Day 0, none") and "one run" in ui.liveLabel.text)
+    until(lambda: ui.liveLabel.text.startswith("Day 0, none") and "by one run" in ui.liveLabel.text)
     assert ml(ui) == pytest.approx(14.1, rel=0.02)  # a ball of 15 mm radius
     ui.daySlider.value = 60
     ui.treatmentBox.setCurrentIndex(1)
     ui.treatmentBox.activated.emit(1)
-    until(lambda: ui.liveLabel.text.startswith("Day 60, 25 x 2 Gy") and "one run" in ui.liveLabel.text)
+    until(lambda: ui.liveLabel.text.startswith("Day 60, 25 x 2 Gy") and "by one run" in ui.liveLabel.text)
     assert ml(ui) < grown
 
 

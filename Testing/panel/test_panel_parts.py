@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from TwinCore import MissingPackage, Parameter, Progress
+from TwinCore import LogNormal, MissingPackage, Parameter, Progress
 from TwinCore.parameter import Choice
 
 SPREAD = Parameter("diffusivity", "D", "mm2/d", 0.05, 1e-4, 5.0, "Spread of tumour cells.", "A table.")
@@ -27,6 +27,32 @@ def test_a_form_is_made_from_the_declarations(desktop):
     assert (box.decimals, form.boxes["members"].decimals) == (4, 0)
     box.value = 99.0
     assert changes == [{"diffusivity": 5.0, "members": 12.0}]
+
+
+def test_a_slider_goes_through_what_is_believed_and_the_box_beyond(desktop):
+    from TwinPanel.parameter_form import NOTCHES, ParameterForm, notch_of, reach, value_at
+
+    believed = replace(SPREAD, prior=LogNormal(0.05, 3.0))
+    assert reach(believed) == pytest.approx((0.05 / 9, 0.05 * 9))
+    assert value_at(believed, NOTCHES // 2) == pytest.approx(0.05)
+    assert all(notch_of(believed, value_at(believed, notch)) == notch for notch in range(0, NOTCHES + 1, 20))
+    assert reach(COUNT) == (2, 10000)
+    changes, moves = [], []
+    form = ParameterForm(lambda: changes.append(form.values()), lambda: moves.append(form.values()))
+    form.show([believed])
+    box, slider = form.boxes["diffusivity"], form.sliders["diffusivity"]
+    assert slider.value == NOTCHES // 2
+    slider.sliderDown = True
+    slider.value = NOTCHES
+    form.show([believed], {"diffusivity": 0.05})  # what is kept is older than what is dragged
+    assert (len(moves), changes, box.value) == (1, [], pytest.approx(0.45))
+    slider.sliderDown = False
+    assert changes == [{"diffusivity": pytest.approx(0.45)}]
+    box.value = 4.0
+    assert slider.value == NOTCHES
+    assert changes[-1] == {"diffusivity": 4.0}
+    slider.value = 0  # by a key
+    assert changes[-1]["diffusivity"] == pytest.approx(0.0056, abs=1e-4)
 
 
 def test_a_choice_is_a_list_with_what_each_option_means(desktop):

@@ -102,3 +102,15 @@ def test_a_segmentation_known_only_as_surfaces_is_voxelised_on_a_copy(scene):
 def test_an_empty_segmentation_is_refused(scene):
     with pytest.raises(InvalidInput, match="'Nobody' has no segments"):
         node_to_segmentation(scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Nobody"))
+
+
+def test_centres_of_a_segment_s_voxels_lie_where_they_do(scene, segmentation):
+    from TwinCore.scene.segmentations import voxel_centres
+
+    node = segmentation_to_node(segmentation, scene)
+    ids = {node.GetSegmentation().GetSegment(i).GetName(): i for i in node.GetSegmentation().GetSegmentIDs()}
+    found = voxel_centres(node, ids["tumour"])
+    wanted = segmentation.grid.to_ras(np.argwhere(segmentation.mask("tumour"))[:, ::-1])
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert voxel_centres(node, ids["nothing"]).shape == (0, 3)
+    assert voxel_centres(node, "gone").shape == (0, 3)

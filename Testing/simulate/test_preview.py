@@ -1,4 +1,4 @@
-"""The preview of a growing tumour: as the model has it, within what a coarse grid costs, and the same when asked again."""
+"""The preview of a growing tumour: as the model has it, within what a coarse grid costs; the same when asked again."""
 
 from __future__ import annotations
 

@@ -102,6 +102,24 @@ def segmentation_of(node) -> Segmentation:
     return Segmentation(grid, tuple(layers), tuple(segments))
 
 
+def voxel_centres(node: vtkMRMLSegmentationNode, identifier: str) -> np.ndarray:
+    """Centres of a segment's voxels in world RAS mm, shape (n, 3); only the part of the grid that it fills is read."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    segment = node.GetSegmentation().GetSegment(identifier)
+    labels = segment.GetRepresentation(LABELMAP) if segment is not None else None
+    scalars = labels.GetPointData().GetScalars() if labels is not None else None
+    if scalars is None or not scalars.GetNumberOfTuples():
+        return np.zeros((0, 3))
+    filled = vtk_to_numpy(scalars).reshape(labels.GetDimensions()[::-1]) == segment.GetLabelValue()
+    matrix = vtkMatrix4x4()
+    labels.GetImageToWorldMatrix(matrix)
+    to_ras = world_matrix(node) @ to_array(matrix)
+    ijk = np.argwhere(filled)[:, ::-1] + np.array(labels.GetExtent()[::2])
+    return ijk @ to_ras[:3, :3].T + to_ras[:3, 3]
+
+
 def _oriented_image(layer: np.ndarray | None, grid: Grid):
     """A label array as MRML keeps it; none for the geometry alone."""
     from vtkmodules.util.numpy_support import numpy_to_vtk
