@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
@@ -15,8 +16,8 @@ ANGLES = 72
 MOST_BEND = 2
 """Steps by which the radius may change from one angle to the next."""
 
-_TURN = 2 * np.pi * np.arange(ANGLES) / ANGLES
-DIRECTIONS = np.stack([np.cos(_TURN), np.sin(_TURN)], -1)
+TURN = 2 * np.pi * np.arange(ANGLES) / ANGLES
+DIRECTIONS = np.stack([np.cos(TURN), np.sin(TURN)], -1)
 _FORBIDDEN = -10.0
 
 
@@ -109,7 +110,9 @@ def find_wall(
     if before is not None:
         around = before.radii_round(centre, pixel)
         falls = np.where(np.abs(candidates - around[:, None]) <= stray_mm, falls, _FORBIDDEN)
-    return convex_wall(Wall(centre, candidates[_closed_path(falls, search.bend)]).points(pixel), pixel)
+    return convex_wall(
+        Wall(centre, candidates[closed_path(falls.astype(np.float64), search.bend)]).points(pixel), pixel
+    )
 
 
 def convex_wall(points: np.ndarray, pixel: np.ndarray) -> Wall:
@@ -130,28 +133,43 @@ def _crossings(points: np.ndarray, middle: np.ndarray) -> np.ndarray:
     return np.where(towards > 1e-9, room / np.maximum(towards, 1e-9), np.inf).min(1)
 
 
-def _closed_path(gain: np.ndarray, bend: float) -> np.ndarray:
-    """Index of a radius at each angle: the path of most gain that bends little and ends where it began."""
+@njit(nogil=True, cache=True)
+def closed_path(gain, bend):
+    """Index of a radius at each angle: the path of most gain (angles, radii), float64, that bends little and closes.
+
+    `bend` is paid for each step of the radius from one angle to the next.
+    """
     half = len(gain) // 2
-    first = _path(gain, int(gain.mean(0).argmax()), bend)
+    totals = np.zeros(gain.shape[1])
+    for row in gain:
+        totals += row
+    first = _path(gain, 0, totals.argmax(), bend)
     # Begun anew at the far side, where the first path no longer depends on where it began.
-    return np.roll(_path(np.roll(gain, -half, 0), int(first[half]), bend), half)
+    return _path(gain, half, first[half], bend)
 
 
-def _path(gain: np.ndarray, start: int, bend: float) -> np.ndarray:
+@njit(nogil=True, cache=True)
+def _path(gain, begin, start, bend):
+    """The path that begins and ends at the radius `start` of the angle `begin`."""
     angles, count = gain.shape
-    total = np.full(count, -np.inf)
-    total[start] = gain[0, start]
-    came = np.zeros((angles, count), int)
-    shifts = np.arange(-MOST_BEND, MOST_BEND + 1)
-    for angle in range(1, angles):
-        padded = np.pad(total, MOST_BEND, constant_values=-np.inf)
-        options = np.stack([padded[MOST_BEND + s : MOST_BEND + s + count] - bend * abs(s) for s in shifts])
-        choice = options.argmax(0)
-        came[angle] = np.arange(count) + shifts[choice]
-        total = options.max(0) + gain[angle]
-    near = np.abs(np.arange(count) - start) <= MOST_BEND
-    path = [int(np.where(near, total, -np.inf).argmax())]
-    for angle in range(angles - 1, 0, -1):
-        path.append(int(came[angle, path[-1]]))
-    return np.array(path[::-1])
+    total, before = np.full(count, -np.inf), np.empty(count)
+    total[start] = gain[begin, start]
+    came = np.zeros((angles, count), np.int64)
+    for n in range(1, angles):
+        before[:] = total
+        for radius in range(count):
+            best = -np.inf
+            for other in range(max(radius - MOST_BEND, 0), min(radius + MOST_BEND + 1, count)):
+                option = before[other] - bend * abs(other - radius)
+                if option > best:
+                    best, came[n, radius] = option, other
+            total[radius] = best + gain[(begin + n) % angles, radius]
+    last = start
+    for radius in range(max(start - MOST_BEND, 0), min(start + MOST_BEND + 1, count)):
+        if total[radius] > total[last]:
+            last = radius
+    path = np.empty(angles, np.int64)
+    for n in range(angles - 1, -1, -1):
+        path[(begin + n) % angles] = last
+        last = came[n, last]
+    return path
