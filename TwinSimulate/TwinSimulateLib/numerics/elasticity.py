@@ -17,6 +17,7 @@ from numba import njit, prange
 from TwinCore import InvalidInput, Job
 
 TOLERANCE = 1e-5
+"""Of the forces that are left over, relative to those applied."""
 MOST_ITERATIONS = 200
 SMOOTHINGS = 3
 COARSEST_SMOOTHINGS = 24
@@ -98,16 +99,27 @@ class Elasticity:
         InvalidInput
             If the iteration does not converge: the stiffness jumps too much from voxel to voxel.
         """
+        return self.at_centres(self.solve(self.forces_of(growth), job))
+
+    def forces_of(self, growth: np.ndarray) -> np.ndarray:
+        """The forces with which a growth, as `displacement` takes it, pushes on the corners of the padded box."""
         finest = self._levels[0]
         padded = _padded(np.asarray(growth, float), 1, finest.stiffness.shape)
         forces = np.zeros((*finest.free.shape, 3))
         _gather_growth(finest.stiffness * padded, self._by_growth, finest.free, forces)
-        return self._at_centres(self.solve(forces, job))
+        return forces
 
-    def solve(self, forces: np.ndarray, job: Job | None = None) -> np.ndarray:
+    def solve(
+        self,
+        forces: np.ndarray,
+        job: Job | None = None,
+        start: np.ndarray | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> np.ndarray:
         """Displacement (k, j, i, 3) of the corners of the padded box from the forces there, along k, j, i.
 
-        Forces are per unit of stiffness, in mm2, a force of 1 being that which holds a unit stress on 1 mm2.
+        Forces are per unit of stiffness, in mm2, a force of 1 being that which holds a unit stress on 1 mm2. A
+        displacement that is nearly right may be given as the `start`: fewer iterations are then needed.
         """
         job, finest = job or Job(), self._levels[0]
         residual = forces * finest.free[..., None]
@@ -115,8 +127,13 @@ class Elasticity:
         moved = np.zeros_like(residual)
         if first == 0:
             return moved
+        if start is not None:
+            moved += start
+            residual -= finest.apply(moved)
         direction, before = np.zeros_like(residual), 1.0
         for _ in range(MOST_ITERATIONS):
+            if float(np.vdot(residual, residual)) ** 0.5 <= tolerance * first:
+                return moved
             job.checkpoint()
             smooth = self._cycle(0, residual)
             now = float(np.vdot(residual, smooth))
@@ -127,8 +144,6 @@ class Elasticity:
             moved += length * direction
             residual -= length * pulled
             before = now
-            if float(np.vdot(residual, residual)) ** 0.5 <= TOLERANCE * first:
-                return moved
         raise InvalidInput("The displacement of the tissue did not converge: its stiffness jumps too much.")
 
     def corner_positions(self) -> np.ndarray:
@@ -139,19 +154,28 @@ class Elasticity:
         """One V-cycle from a displacement of zero: symmetric, so that it may precondition conjugate gradients."""
         level = self._levels[number]
         if number == len(self._levels) - 1:
-            return level.smoothed(np.zeros_like(residual), residual, COARSEST_SMOOTHINGS, 200.0)
-        moved = level.smoothed(np.zeros_like(residual), residual, SMOOTHINGS, SMOOTHED_BAND)
+            return level.smoothed(None, residual, COARSEST_SMOOTHINGS, 200.0)
+        moved = level.smoothed(None, residual, SMOOTHINGS, SMOOTHED_BAND)
         coarser = self._levels[number + 1]
         below = np.zeros((*coarser.free.shape, 3))
         _restrict(residual - level.apply(moved), coarser.free, below)
         _prolong(self._cycle(number + 1, below), level.free, moved)
         return level.smoothed(moved, residual, SMOOTHINGS, SMOOTHED_BAND)
 
-    def _at_centres(self, corners: np.ndarray) -> np.ndarray:
-        """Mean of each voxel's corners, components turned to i, j, k."""
+    def at_centres(self, corners: np.ndarray) -> np.ndarray:
+        """Displacement (k, j, i, 3) of the voxels' centres from that of the corners, components turned to i, j, k."""
+        return np.mean(self._around(corners), axis=0)[..., ::-1]
+
+    def gradient(self, corners: np.ndarray) -> np.ndarray:
+        """Derivatives (k, j, i, 3, 3) of the displacement at the voxels' centres: of component a along axis b, both of
+        k, j, i, from the displacement of the corners."""
+        slopes = _gradients(self._spacing, np.full(3, 0.5))
+        return np.tensordot(np.array(self._around(corners)), slopes, (0, 0))
+
+    def _around(self, corners: np.ndarray) -> list[np.ndarray]:
+        """Values at the eight corners of each voxel."""
         k, j, i = self._shape
-        around = [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS]
-        return np.mean(around, axis=0)[..., ::-1]
+        return [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS]
 
 
 @dataclass(eq=False)
@@ -165,27 +189,31 @@ class _Level:
     def __post_init__(self):
         self.inverse_diagonal = np.zeros((*self.free.shape, 3))
         _invert_diagonal(self.stiffness, self.element, self.free, self.inverse_diagonal)
+        self._modes = _modes(self.element)
         self.largest = self._largest_eigenvalue()
 
     def apply(self, moved: np.ndarray) -> np.ndarray:
         """Forces that hold a displacement, where corners are free."""
         forces = np.zeros_like(moved)
-        _apply(self.stiffness, self.element, self.free, moved, forces)
+        _apply(self.stiffness, *self._modes, self.free, moved, forces)
         return forces
 
-    def smoothed(self, moved: np.ndarray, forces: np.ndarray, times: int, band: float) -> np.ndarray:
-        """Chebyshev iterations on the eigenvalues from `largest / band` to `largest` of the scaled operator."""
+    def smoothed(self, moved: np.ndarray | None, forces: np.ndarray, times: int, band: float) -> np.ndarray:
+        """Chebyshev iterations on the eigenvalues from `largest / band` to `largest` of the scaled operator; none of a
+        displacement is one of zero."""
         high = self.largest
         low = high / band
         middle, reach = 0.5 * (high + low), 0.5 * (high - low)
-        change = self.inverse_diagonal * (forces - self.apply(moved)) / middle
-        share = 1.0 / (2.0 * middle / reach)
-        moved = moved + change
+        share, change = 1.0 / (2.0 * middle / reach), np.zeros_like(forces)
+        if moved is None:
+            moved, held = np.zeros_like(forces), change
+        else:
+            held = self.apply(moved)
+        _correct(moved, change, forces, held, self.inverse_diagonal, 0.0, 1.0 / middle)
         for _ in range(times - 1):
             following = 1.0 / (2.0 * middle / reach - share)
-            residual = self.inverse_diagonal * (forces - self.apply(moved))
-            change = following * share * change + 2.0 * following / reach * residual
-            moved += change
+            held = self.apply(moved)
+            _correct(moved, change, forces, held, self.inverse_diagonal, following * share, 2.0 * following / reach)
             share = following
         return moved
 
@@ -267,33 +295,97 @@ def _forces_of_growth(spacing: np.ndarray, poisson_ratio: float) -> np.ndarray:
     return bulk * sum(_gradients(spacing, place) for place in _quadrature()) * spacing.prod() / 8
 
 
-@njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _apply(stiffness, element, free, moved, forces):
-    """Forces on the free corners, gathered from the eight elements round each."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
+def _modes(element: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The element's matrix between sums and differences of its corners' values: rows, columns and the 45 that matter.
+
+    Mode m of a component is the sum over the corners with a minus sign for each axis in m along which a corner is the
+    lower one; strains and their gradients are single modes, so that few of them act on one another.
+    """
+    signs = np.array([np.where(mode == 1, 2 * _CORNERS - 1, 1).prod(1) for mode in _CORNERS], float)
+    matrix = np.einsum("ma,apbq,nb->mpnq", signs, element, signs).reshape(24, 24) / 64
+    rows, columns = np.nonzero(np.abs(matrix) > 1e-12 * np.abs(matrix).max())
+    return rows, columns, matrix[rows, columns]
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _apply(stiffness, rows, columns, values, free, moved, forces):
+    """Forces on the free corners: every second slab of elements at a time, so that no two add to the same corners."""
+    depth = stiffness.shape[0]
+    for parity in range(2):
+        for half in prange((depth - parity + 1) // 2):
+            _add_slab(2 * half + parity, stiffness, rows, columns, values, moved, forces)
+    for k in prange(free.shape[0]):
+        for j in range(free.shape[1]):
+            for i in range(free.shape[2]):
                 if not free[k, j, i]:
-                    continue
-                total_k, total_j, total_i = 0.0, 0.0, 0.0
-                for e in range(8):
-                    a, b, c = k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)
-                    rows = element[7 - e]
-                    sum_k, sum_j, sum_i = 0.0, 0.0, 0.0
-                    for n in range(8):
-                        there = moved[a + (n >> 2), b + ((n >> 1) & 1), c + (n & 1)]
-                        for q in range(3):
-                            sum_k += rows[0, n, q] * there[q]
-                            sum_j += rows[1, n, q] * there[q]
-                            sum_i += rows[2, n, q] * there[q]
-                    stiff = stiffness[a, b, c]
-                    total_k += stiff * sum_k
-                    total_j += stiff * sum_j
-                    total_i += stiff * sum_i
-                forces[k, j, i, 0] = total_k
-                forces[k, j, i, 1] = total_j
-                forces[k, j, i, 2] = total_i
+                    for p in range(3):
+                        forces[k, j, i, p] = 0.0
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _add_slab(k, stiffness, rows, columns, values, moved, forces):
+    """Forces of the elements (k, :, :), a row of them at a time."""
+    width = stiffness.shape[2]
+    modes, held = np.empty((24, width)), np.empty((24, width))
+    for j in range(stiffness.shape[1]):
+        begin, end = 0, width
+        while begin < end and stiffness[k, j, begin] == 0:
+            begin += 1
+        while end > begin and stiffness[k, j, end - 1] == 0:
+            end -= 1
+        if begin == end:
+            continue
+        for p in range(3):
+            for i in range(begin, end):
+                _to_modes(moved, modes, k, j, i, p)
+        held[:, begin:end] = 0.0
+        for n in range(values.size):
+            value, into, of = values[n], held[rows[n]], modes[columns[n]]
+            for i in range(begin, end):
+                into[i] += value * of[i]
+        for p in range(3):
+            for i in range(begin, end):
+                _from_modes(forces, held, stiffness[k, j, i], k, j, i, p)
+
+
+@njit(inline="always")
+def _to_modes(moved, modes, k, j, i, p):
+    """One component's sums and differences: along i, then j, then k."""
+    s0, d0 = moved[k, j, i + 1, p] + moved[k, j, i, p], moved[k, j, i + 1, p] - moved[k, j, i, p]
+    s1, d1 = moved[k, j + 1, i + 1, p] + moved[k, j + 1, i, p], moved[k, j + 1, i + 1, p] - moved[k, j + 1, i, p]
+    ss, sd, ds, dd = s1 + s0, d1 + d0, s1 - s0, d1 - d0
+    s0, d0 = moved[k + 1, j, i + 1, p] + moved[k + 1, j, i, p], moved[k + 1, j, i + 1, p] - moved[k + 1, j, i, p]
+    s1 = moved[k + 1, j + 1, i + 1, p] + moved[k + 1, j + 1, i, p]
+    d1 = moved[k + 1, j + 1, i + 1, p] - moved[k + 1, j + 1, i, p]
+    modes[p, i], modes[3 + p, i] = s1 + s0 + ss, d1 + d0 + sd
+    modes[6 + p, i], modes[9 + p, i] = s1 - s0 + ds, d1 - d0 + dd
+    modes[12 + p, i], modes[15 + p, i] = s1 + s0 - ss, d1 + d0 - sd
+    modes[18 + p, i], modes[21 + p, i] = s1 - s0 - ds, d1 - d0 - dd
+
+
+@njit(inline="always")
+def _from_modes(forces, held, stiff, k, j, i, p):
+    """The transpose of `_to_modes`, added to the forces."""
+    for a in range(2):
+        up = 1.0 if a else -1.0
+        ss, sd = held[p, i] + up * held[12 + p, i], held[3 + p, i] + up * held[15 + p, i]
+        ds, dd = held[6 + p, i] + up * held[18 + p, i], held[9 + p, i] + up * held[21 + p, i]
+        forces[k + a, j, i, p] += stiff * (ss - ds - sd + dd)
+        forces[k + a, j, i + 1, p] += stiff * (ss - ds + sd - dd)
+        forces[k + a, j + 1, i, p] += stiff * (ss + ds - sd - dd)
+        forces[k + a, j + 1, i + 1, p] += stiff * (ss + ds + sd + dd)
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _correct(moved, change, forces, held, inverse_diagonal, kept, gain):
+    """One Chebyshev iteration: change = kept change + gain (forces - held) / diagonal, and moved += change."""
+    for k in prange(moved.shape[0]):
+        for j in range(moved.shape[1]):
+            for i in range(moved.shape[2]):
+                for p in range(3):
+                    left = forces[k, j, i, p] - held[k, j, i, p]
+                    change[k, j, i, p] = kept * change[k, j, i, p] + gain * inverse_diagonal[k, j, i, p] * left
+                    moved[k, j, i, p] += change[k, j, i, p]
 
 
 @njit(parallel=True, nogil=True, cache=True)
