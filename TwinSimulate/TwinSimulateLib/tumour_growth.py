@@ -282,7 +282,7 @@ class TumourGrowth(Model):
         relative = {
             tissue: 1.0 if divisor is None else 1.0 / values[divisor] for tissue, divisor in self._tissues.items()
         }
-        return Stages(anatomy, relative, self.spacing_mm)
+        return Stages(anatomy, relative, self.spacing_mm, PRESETS[self.preset].stiffness_kpa)
 
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)

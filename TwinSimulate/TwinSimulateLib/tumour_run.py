@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from TwinCore import InvalidInput, Job
+from TwinCore.transform import GridTransform
 
 from .model import Observation
 from .numerics.discretisation import discretisation_error
@@ -30,12 +31,15 @@ class Run:
         At the last time, or at every time where they were asked for.
     stage : Stage
         Where they live.
+    moves : list of GridTransform or None
+        How the tissue has moved by the time of each density, if it does.
     """
 
     volume_ml: np.ndarray
     burden_ml: np.ndarray
     densities: list[np.ndarray]
     stage: Stage
+    moves: list[GridTransform | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +167,10 @@ def _advance(
 ) -> Run:
     diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
     spared = survival(schedule.dose_gy, member["alpha"], member["alpha_beta"])
-    equation, voxel_ml = stage.equation, stage.grid.voxel_volume_ml
+    equation, voxel_ml = stage.growing(member), stage.grid.voxel_volume_ml
     state = equation.state(stage.start(diffusivity, rate, member["detection_threshold"]))
     volume, burden, kept, now = np.zeros((times_days.size, len(thresholds))), np.zeros(times_days.size), [], 0.0
+    moves: list[GridTransform | None] = []
     fractions = [day for day in schedule.days if day <= times_days[-1]]
     for time in sorted({*times_days.tolist(), *fractions}):
         state = equation.advance_state(state, diffusivity, rate, time - now, job)
@@ -175,9 +180,10 @@ def _advance(
             volume[n], burden[n] = [above * voxel_ml for above, _ in seen], seen[0][1] * voxel_ml
             if keep or n == times_days.size - 1:
                 kept.append(equation.density(state))
+                moves.append(equation.transform)
         if time in fractions:
             state *= state.dtype.type(spared)
-    return Run(volume, burden, kept, stage)
+    return Run(volume, burden, kept, stage, moves)
 
 
 def _regrowth(times_days: np.ndarray, volume: np.ndarray) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -12,8 +13,11 @@ from scipy.ndimage import distance_transform_edt
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
 from .fibre_tensor import fibre_tensor
+from .mass_effect import TissueMechanics
 from .model import Anatomy
+from .moving_tissue import MovingTissue
 from .numerics.barrier import closed_faces, distance_round
+from .numerics.deformed_diffusion import DeformedDiffusion
 from .numerics.diffusion import ReactionDiffusion
 from .numerics.travelling_wave import (
     WELL_RESOLVED,
@@ -47,6 +51,8 @@ class Stage:
     margin_mm : float
     open_faces : tuple of slices
         The faces of the box beyond which the anatomy goes on.
+    moving : callable
+        From (start, strain, stress coupling) to the equation in tissue that the tumour moves.
     """
 
     grid: Grid
@@ -55,6 +61,15 @@ class Stage:
     relative_width: np.ndarray
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
+    moving: Callable[[np.ndarray, float, float], MovingTissue]
+
+    def growing(self, member: Mapping[str, float]) -> ReactionDiffusion | MovingTissue:
+        """The equation of a member: in tissue that moves, if its `mass_effect_strain` is not zero."""
+        strain = member.get("mass_effect_strain", 0.0)
+        if strain == 0:
+            return self.equation
+        start = self.start(member["diffusivity"], member["proliferation_rate"], member["detection_threshold"])
+        return self.moving(start, strain, member.get("stress_coupling", 0.0))
 
     def start(self, diffusivity: float, rate: float, threshold: float) -> np.ndarray:
         """The density at the reference scan: the travelling wave along the outline; {u >= threshold} is the tumour.
@@ -81,9 +96,17 @@ class Stages:
         Of each tissue that the tumour can grow into; the tumour's own voxels count as 1.
     spacing_mm : float, optional
         Spacing to use for every run, instead of the one chosen from the front's width.
+    stiffness_kpa : mapping of str to float, optional
+        Young's modulus of each tissue and of the tumour, for runs in which the tissue moves.
     """
 
-    def __init__(self, anatomy: Anatomy, relative_diffusivity: Mapping[str, float], spacing_mm: float | None = None):
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        relative_diffusivity: Mapping[str, float],
+        spacing_mm: float | None = None,
+        stiffness_kpa: Mapping[str, float] | None = None,
+    ):
         self.grid = anatomy.grid
         self._tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
         if not self._tumour.any():
@@ -108,6 +131,13 @@ class Stages:
         self._made: dict[float, Stage] = {}
         self._low, self._high = bounding_box(self._tumour)
         self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._anatomy, self._stiffness_kpa = anatomy, stiffness_kpa or {}
+
+    @cached_property
+    def mechanics(self) -> TissueMechanics:
+        """What surrounds the tumour, as it gives way: of the whole anatomy."""
+        tissues = {name: np.where(self._tumour, 0.0, self._anatomy.tissue(name)) for name in self._relative}
+        return TissueMechanics(self.grid, {**tissues, "tumour": self._tumour}, self._stiffness_kpa)
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
         """The spacing for each member, in mm: makes wide enough boxes, and checks that each front is resolved."""
@@ -151,7 +181,8 @@ class Stages:
         part = resample(Image(density.astype(np.float32), stage.grid), self.grid.crop(low, high)).array
         box = tuple(slice(a, b) for a, b in zip(low, high))
         whole = np.zeros(self.grid.shape, np.float32)
-        whole[box] = np.where(self._cover[box] >= 0.5, part, 0.0)
+        has_moved = "mechanics" in self.__dict__  # tissue may have come to where there was none
+        whole[box] = part if has_moved else np.where(self._cover[box] >= 0.5, part, 0.0)
         return whole
 
     def _spacing(self, width_mm: float, margin_mm: float) -> float:
@@ -197,6 +228,11 @@ class Stages:
         if self._barrier is not None:
             closed = closed_faces(self._barrier[box], source, grid)
             distance = distance_round(distance, domain, closed, float(grid.spacing.min()))
+
+        def moving(start: np.ndarray, strain: float, stress_coupling: float) -> MovingTissue:
+            deformed = DeformedDiffusion(domain, grid.spacing, relative, tensor, closed)
+            return MovingTissue(self.mechanics, deformed, grid, start, strain, stress_coupling)
+
         return Stage(
             grid,
             ReactionDiffusion(domain, grid.spacing, relative, tensor=tensor, closed=closed),
@@ -204,6 +240,7 @@ class Stages:
             np.sqrt(relative),
             margin_mm,
             tuple(faces),
+            moving,
         )
 
     def _distance(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:

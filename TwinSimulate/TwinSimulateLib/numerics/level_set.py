@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from .deformed_diffusion import DeformedDiffusion
 from .diffusion import ReactionDiffusion
 
 # In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
@@ -31,36 +32,41 @@ def _slope(phase, before, after):
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
+def _measure(u, volume, rows, first, last, row_stride, slab_stride, level, low, high):
     # Sums by row, added up outside: a parallel sum over all rows depends on how threads happen to share them.
     inside, total = np.zeros(rows.size), np.zeros(rows.size)
     for r in prange(rows.size):
         for n in range(first[r] + rows[r], last[r] + rows[r]):
-            here = u[n]
-            total[r] += here
+            here, room = u[n], volume[n] if volume.size > 1 else volume[0]
+            total[r] += here * room
             if here > high:
-                inside[r] += 1.0
+                inside[r] += room
             elif here > low:
                 phase = _phase(here)
                 slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
                 slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
-                inside[r] += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+                inside[r] += room * min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
     return inside, total
 
 
-def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: float) -> tuple[float, float]:
+def voxels_above(
+    equation: ReactionDiffusion | DeformedDiffusion, state: np.ndarray, threshold: float
+) -> tuple[float, float]:
     """Number of voxels in {u >= threshold}, one that the surface cuts by its part inside; and the sum of u.
+
+    A voxel that has come to another volume counts by that.
 
     The surface is placed in a voxel by the phase ln(u^-1/2 - 1), which the travelling wave makes linear in distance.
 
     Parameters
     ----------
-    equation : ReactionDiffusion
+    equation : ReactionDiffusion or DeformedDiffusion
     state : array
         As its `advance_state` gives it.
     threshold : float
     """
     level = math.log(threshold**-0.5 - 1.0)
     low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
-    inside, total = _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    spans = equation.rows, equation.first, equation.last
+    inside, total = _measure(state, equation.volume, *spans, *equation.strides, level, low, high)
     return float(inside.sum()), float(total.sum())
