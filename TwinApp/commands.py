@@ -1,4 +1,5 @@
-"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose."""
+"""The commands of `digitaltwin`: run, fuse, check, demo, segment, export, models, fetch, train, learn, dose,
+dce."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from rich.progress import Progress as Bar
 from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
+from .dce_command import dce
 from .dose_command import dose
 
 app = typer.Typer(
@@ -235,6 +237,7 @@ def train(
 
 
 app.command()(dose)
+app.command()(dce)
 
 
 @app.command()

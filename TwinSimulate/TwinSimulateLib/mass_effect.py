@@ -10,6 +10,7 @@ from scipy.ndimage import binary_closing, binary_fill_holes
 
 from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 from TwinCore.transform import GridTransform
+from TwinCore.units import MILLIMETRE
 
 from .numerics.elasticity import Elasticity
 from .numerics.hat_weights import HatWeights
@@ -187,6 +188,13 @@ def mass_effect(
         stiffness = np.where(inside, np.maximum(averaged(relative_stiffness), relative_stiffness[domain].min()), 1.0)
     equation = Elasticity(inside, coarse.spacing, stiffness)
     return _move(equation.displacement(strain * averaged(density), job), coarse)
+
+
+def displacement(move: GridTransform, grid: Grid, time_days: float) -> Image:
+    """How far the tissue at each voxel has come, in mm."""
+    length = np.linalg.norm(move.displacement_mm, axis=-1).astype(np.float32)
+    shift = resample(Image(length, move.grid), grid)
+    return Image(shift.array, grid, unit=MILLIMETRE, time=time_days, name="displacement")
 
 
 def _move(along_axes: np.ndarray, grid: Grid) -> GridTransform:

@@ -14,10 +14,11 @@ import numpy as np
 
 from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
-from TwinCore.units import DAY, MILLILITRE, NO_UNIT
+from TwinCore.units import DAY, MILLILITRE, MILLIMETRE, NO_UNIT
 
 from .calibration import Calibration, agreement, checked_prior, uncorrelated
 from .inference.ensemble import band, normal_draws
+from .mass_effect import displacement
 from .model import Anatomy, Comparison, Curve, Model, Observation, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
 from .numerics.travelling_wave import check_resolution
@@ -90,9 +91,11 @@ class TumourGrowth(Model):
         Returns
         -------
         Result
-            Field "density" at the last time; curves "volume" (mL at or above the detection threshold) and "burden"
-            (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
-            (of the whole course).
+            Field "density" at the last time, where the tissue has come to; curves "volume" (mL at or above the
+            detection threshold) and "burden" (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
+            (of the whole course). If `mass_effect_strain` is not zero, also the transform "tissue", which `resample`
+            takes to show any image of the anatomy as it has been moved by then, the field "displacement" (mm) and the
+            number "largest_displacement".
 
         Raises
         ------
@@ -117,7 +120,12 @@ class TumourGrowth(Model):
             "minimum_volume": Quantity(float(run.volume_ml.min()), MILLILITRE),
             "surviving_fraction": Quantity(schedule.survival(member["alpha"], member["alpha_beta"]), NO_UNIT),
         }
-        return Result({"density": field}, curves, numbers)
+        move = run.moves[-1]
+        if move is None:
+            return Result({"density": field}, curves, numbers)
+        shift = displacement(move, anatomy.grid, float(times[-1]))
+        numbers["largest_displacement"] = Quantity(float(shift.array.max()), MILLIMETRE)
+        return Result({"density": field, "displacement": shift}, curves, numbers, {"tissue": move})
 
     def frames(
         self,
