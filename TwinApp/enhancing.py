@@ -30,6 +30,8 @@ from .planes import Placed
 SHOWN = ("relative_enhancement", "wash_in", "signal_enhancement_ratio", "ktrans", "drug_delivery")
 MARGIN_MM = 25.0
 PERCENTILES = (10, 50, 90)
+INPUT_MIN = 1.0 / 60.0
+"""Minutes between samples of the input function: a bolus passes within a slow frame."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _exchange(
         signal[seen], baseline[seen], sequence.t1_ms, sequence.repetition_ms, sequence.flip_degrees
     )
     job.checkpoint()
-    fit = fit_extended_tofts(times, curves, parker_input(times - arrival_min))
+    fine = np.arange(min(times[0], arrival_min), times[-1] + INPUT_MIN, INPUT_MIN)
+    fit = fit_extended_tofts(times, curves, parker_input(fine - arrival_min), fine)
     maps = {}
     for name, values, unit in (("ktrans", fit.ktrans, PER_MINUTE), ("ve", fit.ve, NO_UNIT), ("vp", fit.vp, NO_UNIT)):
         whole = np.zeros(seen.shape, np.float32)

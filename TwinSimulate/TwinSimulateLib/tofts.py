@@ -108,7 +108,7 @@ def spoiled_gradient_concentration(
 def extended_tofts(times_min, plasma: np.ndarray, ktrans, ve, vp) -> np.ndarray:
     """Concentration in tissue, shape (n, frames), for parameters of shape (n,); `plasma` at the same times."""
     t, cp = _checked(times_min, plasma)
-    k, v, p = (np.atleast_1d(np.asarray(x, float)) for x in (ktrans, ve, vp))
+    k, v, p = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, float)) for x in (ktrans, ve, vp)))
     curves = np.empty((k.size, t.size))
     taken, slope = np.empty(t.size), np.empty(t.size)
     for n in range(k.size):
@@ -117,7 +117,9 @@ def extended_tofts(times_min, plasma: np.ndarray, ktrans, ve, vp) -> np.ndarray:
     return curves
 
 
-def fit_extended_tofts(times_min, concentration: np.ndarray, plasma: np.ndarray) -> ToftsFit:
+def fit_extended_tofts(
+    times_min, concentration: np.ndarray, plasma: np.ndarray, plasma_times_min: np.ndarray | None = None
+) -> ToftsFit:
     """The parameters of each curve, by Levenberg-Marquardt with exact derivatives.
 
     Parameters
@@ -126,8 +128,10 @@ def fit_extended_tofts(times_min, concentration: np.ndarray, plasma: np.ndarray)
         Ascending.
     concentration : array, shape (n, frames)
         In tissue, mmol/L.
-    plasma : array, shape (frames,)
-        mmol/L, at the same times: such as `parker_input`, or measured in an artery.
+    plasma : array
+        mmol/L, such as `parker_input`, or measured in an artery.
+    plasma_times_min : array, optional
+        When `plasma` was sampled, if not with the frames: finer, as a bolus passes between two slow frames unseen.
 
     Returns
     -------
@@ -139,16 +143,18 @@ def fit_extended_tofts(times_min, concentration: np.ndarray, plasma: np.ndarray)
     InvalidInput
         If times are not ascending, frames are fewer than 8, or the arrays do not belong together.
     """
-    t, cp = _checked(times_min, plasma)
+    t, cp = _checked(times_min if plasma_times_min is None else plasma_times_min, plasma)
+    frames, _ = _checked(times_min, np.zeros(np.shape(times_min)))
     curves = np.ascontiguousarray(concentration, float)
-    if curves.ndim != 2 or curves.shape[1] != t.size:
-        raise InvalidInput(f"Concentrations of shape {curves.shape} do not belong to {t.size} times.")
-    if t.size < FEWEST_FRAMES:
+    if curves.ndim != 2 or curves.shape[1] != frames.size:
+        raise InvalidInput(f"Concentrations of shape {curves.shape} do not belong to {frames.size} times.")
+    if frames.size < FEWEST_FRAMES:
         raise InvalidInput(
-            f"{t.size} frames are too few to tell Ktrans, ve and vp apart: {FEWEST_FRAMES} or more are needed."
+            f"{frames.size} frames are too few to tell Ktrans, ve and vp apart: {FEWEST_FRAMES} or more are needed."
         )
     found = np.zeros((curves.shape[0], 7))
-    _fit_all(t, cp, curves, _STARTS, found)
+    fine = np.union1d(t, frames)
+    _fit_all(fine, np.interp(fine, t, cp), np.searchsorted(fine, frames), curves, _STARTS, found)
     return ToftsFit(*found.T)
 
 
@@ -184,18 +190,18 @@ def _uptake(t, cp, k, taken, slope):
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _fit_all(t, cp, curves, starts, found):
+def _fit_all(t, cp, at, curves, starts, found):
     for n in prange(curves.shape[0]):
         if np.isfinite(curves[n]).all():
-            _fit(t, cp, curves[n], starts, found[n])
+            _fit(t, cp, at, curves[n], starts, found[n])
 
 
 @njit(nogil=True, cache=True)
-def _fit(t, cp, curve, starts, found):
-    """One curve: Ktrans, kep and vp, all of which are bounded, from the best of several kep."""
+def _fit(t, cp, at, curve, starts, found):
+    """One curve, seen at some of the times: Ktrans, kep and vp, which are bounded, from the best of several kep."""
     taken, slope = np.empty(t.size), np.empty(t.size)
-    now = _best_start(t, cp, curve, starts, taken, slope)
-    error, normal, pull = _normal_equations(t, cp, curve, now, taken, slope)
+    now = _best_start(t, cp, at, curve, starts, taken, slope)
+    error, normal, pull = _normal_equations(t, cp, at, curve, now, taken, slope)
     damping = 1e-3
     for _ in range(_MOST_STEPS):
         damped = normal.copy()
@@ -209,7 +215,7 @@ def _fit(t, cp, curve, starts, found):
                 min(max(now[2] + step[2], 0.0), 1.0),
             ]
         )
-        lower, there, towards = _normal_equations(t, cp, curve, tried, taken, slope)
+        lower, there, towards = _normal_equations(t, cp, at, curve, tried, taken, slope)
         if lower < error:
             small = error - lower <= 1e-12 * error
             now, error, normal, pull, damping = tried, lower, there, towards, max(damping / 5, 1e-12)
@@ -220,20 +226,21 @@ def _fit(t, cp, curve, starts, found):
             if damping > 1e10:
                 break
     ktrans, kep, vp = now
-    spread = np.linalg.pinv(normal) * error / (t.size - 3)
+    spread = np.linalg.pinv(normal) * error / (at.size - 3)
     along = np.array([1 / kep, -ktrans / kep**2, 0.0])
     found[0], found[1], found[2] = ktrans, min(ktrans / kep, 1.0), vp
     found[3], found[4] = np.sqrt(max(spread[0, 0], 0.0)), np.sqrt(max(along @ spread @ along, 0.0))
-    found[5], found[6] = np.sqrt(max(spread[2, 2], 0.0)), np.sqrt(error / t.size)
+    found[5], found[6] = np.sqrt(max(spread[2, 2], 0.0)), np.sqrt(error / at.size)
 
 
 @njit(nogil=True, cache=True)
-def _best_start(t, cp, curve, starts, taken, slope):
+def _best_start(t, cp, at, curve, starts, taken, slope):
     """For each kep the best Ktrans and vp at or above zero, which are linear; the best of all."""
     best, least = np.array([0.0, starts[0], 0.0]), np.inf
     for kep in starts:
         _uptake(t, cp, kep, taken, slope)
-        aa, bb, ab, ay, by = taken @ taken, cp @ cp, taken @ cp, taken @ curve, cp @ curve
+        gone, there = taken[at], cp[at]
+        aa, bb, ab, ay, by = gone @ gone, there @ there, gone @ there, gone @ curve, there @ curve
         both = aa * bb - ab * ab
         ktrans = (bb * ay - ab * by) / both if both > 1e-12 * aa * bb else ay / max(aa, 1e-300)
         vp = (aa * by - ab * ay) / both if both > 1e-12 * aa * bb else 0.0
@@ -242,7 +249,7 @@ def _best_start(t, cp, curve, starts, taken, slope):
         if ktrans < 0:
             ktrans, vp = 0.0, max(by / max(bb, 1e-300), 0.0)
         ktrans, vp = min(ktrans, kep), min(vp, 1.0)
-        left = curve - ktrans * taken - vp * cp
+        left = curve - ktrans * gone - vp * there
         error = left @ left
         if error < least:
             least, best = error, np.array([ktrans, kep, vp])
@@ -250,13 +257,14 @@ def _best_start(t, cp, curve, starts, taken, slope):
 
 
 @njit(nogil=True, cache=True)
-def _normal_equations(t, cp, curve, at, taken, slope):
+def _normal_equations(t, cp, at, curve, now, taken, slope):
     """Sum of squares, J'J and J' residual."""
-    _uptake(t, cp, at[1], taken, slope)
+    _uptake(t, cp, now[1], taken, slope)
     error, normal, pull = 0.0, np.zeros((3, 3)), np.zeros(3)
-    for n in range(t.size):
-        row = (taken[n], at[0] * slope[n], cp[n])
-        left = curve[n] - at[0] * taken[n] - at[2] * cp[n]
+    for n in range(at.size):
+        m = at[n]
+        row = (taken[m], now[0] * slope[m], cp[m])
+        left = curve[n] - now[0] * taken[m] - now[2] * cp[m]
         error += left * left
         for p in range(3):
             pull[p] += row[p] * left

@@ -92,10 +92,10 @@ class TumourGrowth(Model):
         -------
         Result
             Field "density" at the last time, where the tissue has come to; curves "volume" (mL at or above the
-            detection threshold) and "burden" (integral of the density, mL); numbers "volume", "minimum_volume" and "surviving_fraction"
-            (of the whole course). If `mass_effect_strain` is not zero, also the transform "tissue", which `resample`
-            takes to show any image of the anatomy as it has been moved by then, the field "displacement" (mm) and the
-            number "largest_displacement".
+            detection threshold) and "burden" (integral of the density, mL); numbers "volume", "minimum_volume" and
+            "surviving_fraction" (of the whole course). If `mass_effect_strain` is not zero, also the transform
+            "tissue", which `resample` takes to show any image of the anatomy as it has been moved by then, the field
+            "displacement" (mm) and the number "largest_displacement".
 
         Raises
         ------
