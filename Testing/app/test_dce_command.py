@@ -30,7 +30,7 @@ def files(tmp_path):
     ktrans = np.full(GRID.shape, 0.01)
     ktrans[..., 3:6], ktrans[..., 6:9] = 0.3, 0.1
     fine = np.arange(481) / 60.0
-    curves = extended_tofts(fine, parker_input(fine), np.where(mask > 0, ktrans, 0.01).ravel(), 0.4, 0.02)
+    curves = extended_tofts(fine, parker_input(fine - 0.2), np.where(mask > 0, ktrans, 0.01).ravel(), 0.4, 0.02)
     curves = curves[:, np.searchsorted(fine, TIMES)]
     decay = np.exp(-TR_MS * (1 / T1_MS + 4.5e-3 * curves))
     turn = np.deg2rad(FLIP)
@@ -49,7 +49,7 @@ def test_phases_become_maps_a_table_and_a_picture(files, tmp_path):
     paths, tumour, mask = files
     times = [argument for t in TIMES for argument in ("--time", str(t))]
     out = tmp_path / "out"
-    given = ["dce", *map(str, paths), *times, "--tumour", str(tumour), "--out", str(out)]
+    given = ["dce", *map(str, paths), *times, "--tumour", str(tumour), "--arrival", "0.2", "--out", str(out)]
     answer = CliRunner().invoke(app, [*given, "--t1", str(T1_MS), "--tr", str(TR_MS), "--flip", str(FLIP)])
     assert answer.exit_code == 0, answer.output
     ktrans = read_volume(out / "ktrans.nii.gz", "MR").array

@@ -90,6 +90,11 @@ class TissueMechanics:
         self._inside = inside[box]
         self._elasticity = Elasticity(self._inside, self.grid.spacing, self._stiffness_kpa, POISSON_RATIO)
 
+    @property
+    def at_rest(self) -> np.ndarray:
+        """Displacement of the corners of the coarse voxels, as `push` gives it, if nothing grows."""
+        return np.zeros_like(self._elasticity.corner_positions())
+
     def push(self, growth: np.ndarray, job: Job, start: np.ndarray | None = None) -> np.ndarray:
         """Where a growth moves the corners of the coarse voxels, for `deformation`; nearly there from a `start`.
 

@@ -69,8 +69,8 @@ class MovingTissue:
         self._strain, self._stress_coupling, self._interval = strain, stress_coupling, interval_days
         self._weights = HatWeights(grid, mechanics.grid)
         self._first = self._weights.to_coarse(np.where(equation.domain, start, 0.0))
-        self._corners = np.zeros(0)
-        self._speed: np.ndarray | float = 0.0
+        self._corners = mechanics.at_rest
+        self._speed = np.zeros_like(self._corners)
         self.deformation: Deformation | None = None
         self.volume = equation.volume
         self.domain, self.rows, self.first, self.last = equation.domain, equation.rows, equation.first, equation.last
@@ -103,19 +103,17 @@ class MovingTissue:
 
     def _interval_after(self, state: np.ndarray, diffusivity: float, rate: float, days: float, job: Job) -> np.ndarray:
         """The state after growth in the tissue as it will be half-way, and the tissue's new place."""
-        amount = state * self.volume
-        if self.deformation is not None:
+        amount, first = state * self.volume, self.deformation is None
+        if not first:
             self._hold(self._mechanics.deformation(self._corners + 0.5 * days * self._speed))
         held = self._equation.volume
         amount = held * self._equation.advance_state(amount / held, diffusivity, rate, days, job)
-        first = self.deformation is None
-        before = 0.0 if first else self._corners
+        before = self._corners
         after = before + days * self._speed
         for _ in range(2 if first else 1):  # a start without a speed is a guess of first order only
-            volume = self.volume if first else self._volume(self._mechanics.volume(after))
+            volume = self._volume(self._mechanics.volume(after))
             risen = self._weights.to_coarse(self._equation.density(amount / volume)) - self._first
-            after = self._mechanics.push(self._strain * risen, job, None if first else after)
-            first = False
+            after = self._mechanics.push(self._strain * risen, job, after)
         self._corners, self._speed = after, (after - before) / days
         self.deformation = self._mechanics.deformation(after)
         self.volume = self._volume(self.deformation.volume)

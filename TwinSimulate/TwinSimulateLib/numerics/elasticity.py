@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 
 from TwinCore import InvalidInput, Job
+
+from .brick_kernels import CORNERS, apply, correct, gather_growth, invert_diagonal, modes, prolong, restrict
 
 TOLERANCE = 1e-5
 """Of the forces that are left over, relative to those applied."""
@@ -25,8 +26,6 @@ SMOOTHED_BAND = 8.0
 """The smoother acts on the upper part of the spectrum, from an eighth of the largest eigenvalue on."""
 FEWEST_ELEMENTS = 4
 """Along an axis, on the coarsest level."""
-
-_CORNERS = np.array([(k, j, i) for k in (0, 1) for j in (0, 1) for i in (0, 1)])
 
 
 class Elasticity:
@@ -106,7 +105,7 @@ class Elasticity:
         finest = self._levels[0]
         padded = _padded(np.asarray(growth, float), 1, finest.stiffness.shape)
         forces = np.zeros((*finest.free.shape, 3))
-        _gather_growth(finest.stiffness * padded, self._by_growth, finest.free, forces)
+        gather_growth(finest.stiffness * padded, self._by_growth, finest.free, forces)
         return forces
 
     def solve(
@@ -158,8 +157,8 @@ class Elasticity:
         moved = level.smoothed(None, residual, SMOOTHINGS, SMOOTHED_BAND)
         coarser = self._levels[number + 1]
         below = np.zeros((*coarser.free.shape, 3))
-        _restrict(residual - level.apply(moved), coarser.free, below)
-        _prolong(self._cycle(number + 1, below), level.free, moved)
+        restrict(residual - level.apply(moved), coarser.free, below)
+        prolong(self._cycle(number + 1, below), level.free, moved)
         return level.smoothed(moved, residual, SMOOTHINGS, SMOOTHED_BAND)
 
     def at_centres(self, corners: np.ndarray) -> np.ndarray:
@@ -175,7 +174,7 @@ class Elasticity:
     def _around(self, corners: np.ndarray) -> list[np.ndarray]:
         """Values at the eight corners of each voxel."""
         k, j, i = self._shape
-        return [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS]
+        return [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in CORNERS]
 
 
 @dataclass(eq=False)
@@ -188,14 +187,14 @@ class _Level:
 
     def __post_init__(self):
         self.inverse_diagonal = np.zeros((*self.free.shape, 3))
-        _invert_diagonal(self.stiffness, self.element, self.free, self.inverse_diagonal)
-        self._modes = _modes(self.element)
+        invert_diagonal(self.stiffness, self.element, self.free, self.inverse_diagonal)
+        self._modes = modes(self.element)
         self.largest = self._largest_eigenvalue()
 
     def apply(self, moved: np.ndarray) -> np.ndarray:
         """Forces that hold a displacement, where corners are free."""
         forces = np.zeros_like(moved)
-        _apply(self.stiffness, *self._modes, self.free, moved, forces)
+        apply(self.stiffness, *self._modes, self.free, moved, forces)
         return forces
 
     def smoothed(self, moved: np.ndarray | None, forces: np.ndarray, times: int, band: float) -> np.ndarray:
@@ -209,11 +208,11 @@ class _Level:
             moved, held = np.zeros_like(forces), change
         else:
             held = self.apply(moved)
-        _correct(moved, change, forces, held, self.inverse_diagonal, 0.0, 1.0 / middle)
+        correct(moved, change, forces, held, self.inverse_diagonal, 0.0, 1.0 / middle)
         for _ in range(times - 1):
             following = 1.0 / (2.0 * middle / reach - share)
             held = self.apply(moved)
-            _correct(moved, change, forces, held, self.inverse_diagonal, following * share, 2.0 * following / reach)
+            correct(moved, change, forces, held, self.inverse_diagonal, following * share, 2.0 * following / reach)
             share = following
         return moved
 
@@ -259,21 +258,21 @@ def _free_corners(stiffness: np.ndarray) -> np.ndarray:
     filled = stiffness > 0
     free = np.zeros(np.array(filled.shape) + 1, bool)
     free[1:-1, 1:-1, 1:-1] = True
-    for a, b, c in _CORNERS:
+    for a, b, c in CORNERS:
         free[1:-1, 1:-1, 1:-1] &= filled[a : a - 1 or None, b : b - 1 or None, c : c - 1 or None]
     return free
 
 
 def _gradients(spacing: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Gradients (8, 3) along k, j, i, per mm, of the corners' trilinear functions at a place (0 to 1) in an element."""
-    near = np.where(_CORNERS == 1, at, 1 - at)
-    slope = np.where(_CORNERS == 1, 1.0, -1.0) / spacing
+    near = np.where(CORNERS == 1, at, 1 - at)
+    slope = np.where(CORNERS == 1, 1.0, -1.0) / spacing
     return np.stack([slope[:, d] * np.delete(near, d, axis=1).prod(1) for d in range(3)], axis=1)
 
 
 def _quadrature() -> np.ndarray:
     """Two Gauss points along each axis: exact for a trilinear element's stiffness."""
-    return 0.5 + (_CORNERS - 0.5) / np.sqrt(3.0)
+    return 0.5 + (CORNERS - 0.5) / np.sqrt(3.0)
 
 
 def _element_matrix(spacing: np.ndarray, poisson_ratio: float) -> np.ndarray:
@@ -293,157 +292,3 @@ def _forces_of_growth(spacing: np.ndarray, poisson_ratio: float) -> np.ndarray:
     """Forces (8, 3) on the corners of an element of unit Young's modulus that grows by a unit strain."""
     bulk = 1 / (1 - 2 * poisson_ratio)
     return bulk * sum(_gradients(spacing, place) for place in _quadrature()) * spacing.prod() / 8
-
-
-def _modes(element: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The element's matrix between sums and differences of its corners' values: rows, columns and the 45 that matter.
-
-    Mode m of a component is the sum over the corners with a minus sign for each axis in m along which a corner is the
-    lower one; strains and their gradients are single modes, so that few of them act on one another.
-    """
-    signs = np.array([np.where(mode == 1, 2 * _CORNERS - 1, 1).prod(1) for mode in _CORNERS], float)
-    matrix = np.einsum("ma,apbq,nb->mpnq", signs, element, signs).reshape(24, 24) / 64
-    rows, columns = np.nonzero(np.abs(matrix) > 1e-12 * np.abs(matrix).max())
-    return rows, columns, matrix[rows, columns]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _apply(stiffness, rows, columns, values, free, moved, forces):
-    """Forces on the free corners: every second slab of elements at a time, so that no two add to the same corners."""
-    depth = stiffness.shape[0]
-    for parity in range(2):
-        for half in prange((depth - parity + 1) // 2):
-            _add_slab(2 * half + parity, stiffness, rows, columns, values, moved, forces)
-    for k in prange(free.shape[0]):
-        for j in range(free.shape[1]):
-            for i in range(free.shape[2]):
-                if not free[k, j, i]:
-                    for p in range(3):
-                        forces[k, j, i, p] = 0.0
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _add_slab(k, stiffness, rows, columns, values, moved, forces):
-    """Forces of the elements (k, :, :), a row of them at a time."""
-    width = stiffness.shape[2]
-    modes, held = np.empty((24, width)), np.empty((24, width))
-    for j in range(stiffness.shape[1]):
-        begin, end = 0, width
-        while begin < end and stiffness[k, j, begin] == 0:
-            begin += 1
-        while end > begin and stiffness[k, j, end - 1] == 0:
-            end -= 1
-        if begin == end:
-            continue
-        for p in range(3):
-            for i in range(begin, end):
-                _to_modes(moved, modes, k, j, i, p)
-        held[:, begin:end] = 0.0
-        for n in range(values.size):
-            value, into, of = values[n], held[rows[n]], modes[columns[n]]
-            for i in range(begin, end):
-                into[i] += value * of[i]
-        for p in range(3):
-            for i in range(begin, end):
-                _from_modes(forces, held, stiffness[k, j, i], k, j, i, p)
-
-
-@njit(inline="always")
-def _to_modes(moved, modes, k, j, i, p):
-    """One component's sums and differences: along i, then j, then k."""
-    s0, d0 = moved[k, j, i + 1, p] + moved[k, j, i, p], moved[k, j, i + 1, p] - moved[k, j, i, p]
-    s1, d1 = moved[k, j + 1, i + 1, p] + moved[k, j + 1, i, p], moved[k, j + 1, i + 1, p] - moved[k, j + 1, i, p]
-    ss, sd, ds, dd = s1 + s0, d1 + d0, s1 - s0, d1 - d0
-    s0, d0 = moved[k + 1, j, i + 1, p] + moved[k + 1, j, i, p], moved[k + 1, j, i + 1, p] - moved[k + 1, j, i, p]
-    s1 = moved[k + 1, j + 1, i + 1, p] + moved[k + 1, j + 1, i, p]
-    d1 = moved[k + 1, j + 1, i + 1, p] - moved[k + 1, j + 1, i, p]
-    modes[p, i], modes[3 + p, i] = s1 + s0 + ss, d1 + d0 + sd
-    modes[6 + p, i], modes[9 + p, i] = s1 - s0 + ds, d1 - d0 + dd
-    modes[12 + p, i], modes[15 + p, i] = s1 + s0 - ss, d1 + d0 - sd
-    modes[18 + p, i], modes[21 + p, i] = s1 - s0 - ds, d1 - d0 - dd
-
-
-@njit(inline="always")
-def _from_modes(forces, held, stiff, k, j, i, p):
-    """The transpose of `_to_modes`, added to the forces."""
-    for a in range(2):
-        up = 1.0 if a else -1.0
-        ss, sd = held[p, i] + up * held[12 + p, i], held[3 + p, i] + up * held[15 + p, i]
-        ds, dd = held[6 + p, i] + up * held[18 + p, i], held[9 + p, i] + up * held[21 + p, i]
-        forces[k + a, j, i, p] += stiff * (ss - ds - sd + dd)
-        forces[k + a, j, i + 1, p] += stiff * (ss - ds + sd - dd)
-        forces[k + a, j + 1, i, p] += stiff * (ss + ds - sd - dd)
-        forces[k + a, j + 1, i + 1, p] += stiff * (ss + ds + sd + dd)
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _correct(moved, change, forces, held, inverse_diagonal, kept, gain):
-    """One Chebyshev iteration: change = kept change + gain (forces - held) / diagonal, and moved += change."""
-    for k in prange(moved.shape[0]):
-        for j in range(moved.shape[1]):
-            for i in range(moved.shape[2]):
-                for p in range(3):
-                    left = forces[k, j, i, p] - held[k, j, i, p]
-                    change[k, j, i, p] = kept * change[k, j, i, p] + gain * inverse_diagonal[k, j, i, p] * left
-                    moved[k, j, i, p] += change[k, j, i, p]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _invert_diagonal(stiffness, element, free, inverse):
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for p in range(3):
-                        total = 0.0
-                        for e in range(8):
-                            stiff = stiffness[k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)]
-                            total += stiff * element[7 - e, p, 7 - e, p]
-                        inverse[k, j, i, p] = 1.0 / total
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _gather_growth(grown, by_growth, free, forces):
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for e in range(8):
-                        part = grown[k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)]
-                        for p in range(3):
-                            forces[k, j, i, p] += part * by_growth[7 - e, p]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _restrict(fine, free, coarse):
-    """The transpose of `_prolong`: each coarse corner collects from the 27 fine ones round it."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for a in range(-1, 2):
-                        for b in range(-1, 2):
-                            for c in range(-1, 2):
-                                weight = 0.5 ** (abs(a) + abs(b) + abs(c))
-                                for p in range(3):
-                                    coarse[k, j, i, p] += weight * fine[2 * k + a, 2 * j + b, 2 * i + c, p]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _prolong(coarse, free, fine):
-    """Add a coarse displacement to a fine one, linear between coarse corners."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for e in range(8):
-                        a, b, c = (e >> 2) & (k & 1), ((e >> 1) & 1) & (j & 1), (e & 1) & (i & 1)
-                        if a != e >> 2 or b != (e >> 1) & 1 or c != e & 1:
-                            continue
-                        weight = 0.5 ** ((k & 1) + (j & 1) + (i & 1))
-                        for p in range(3):
-                            fine[k, j, i, p] += weight * coarse[k // 2 + a, j // 2 + b, i // 2 + c, p]

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numba import njit, prange
 
-from .deformed_diffusion import DeformedDiffusion
-from .diffusion import ReactionDiffusion
-
 # In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
 _BAND = 1.0
 _ONE = np.uint64(1)
+
+
+class Spans(Protocol):
+    """Where in a flat state the tissue's voxels are, and their volume relative to the grid's (one number: of all)."""
+
+    @property
+    def rows(self) -> np.ndarray: ...
+
+    @property
+    def first(self) -> np.ndarray: ...
+
+    @property
+    def last(self) -> np.ndarray: ...
+
+    @property
+    def strides(self) -> tuple[np.uint64, np.uint64]: ...
+
+    @property
+    def volume(self) -> np.ndarray: ...
 
 
 @njit(inline="always")
@@ -49,9 +66,7 @@ def _measure(u, volume, rows, first, last, row_stride, slab_stride, level, low, 
     return inside, total
 
 
-def voxels_above(
-    equation: ReactionDiffusion | DeformedDiffusion, state: np.ndarray, threshold: float
-) -> tuple[float, float]:
+def voxels_above(equation: Spans, state: np.ndarray, threshold: float) -> tuple[float, float]:
     """Number of voxels in {u >= threshold}, one that the surface cuts by its part inside; and the sum of u.
 
     A voxel that has come to another volume counts by that.
@@ -60,7 +75,8 @@ def voxels_above(
 
     Parameters
     ----------
-    equation : ReactionDiffusion or DeformedDiffusion
+    equation : Spans
+        Such as a `ReactionDiffusion`.
     state : array
         As its `advance_state` gives it.
     threshold : float
