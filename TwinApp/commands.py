@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from TwinCore import InvalidInput, Job, Progress, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
+from .dce_command import dce
 from .dose_command import accumulate, dose
 from .onset_command import onset
 from .ventricle_command import ventricle
@@ -240,6 +241,7 @@ app.command()(dose)
 app.command()(accumulate)
 app.command()(ventricle)
 app.command()(onset)
+app.command()(dce)
 
 
 @app.command()

@@ -222,6 +222,39 @@ def field_planes(anatomy: Placed, fields: Mapping[str, Image], segmentation: Seg
     )
 
 
+def map_planes(
+    anatomy: Placed, maps: Mapping[str, Image], box: np.ndarray, point: np.ndarray, view: str = "axial"
+) -> Picture:
+    """Maps over the anatomy in the plane through a point, one column each, from 0 to their 99.5th percentile there.
+
+    Parameters
+    ----------
+    anatomy : Placed
+    maps : mapping of str to Image
+        By title.
+    box : array, shape (2, 3)
+        Lowest and highest corner of what is shown, RAS mm.
+    point : array, shape (3,)
+    view : {"axial", "coronal", "sagittal"}
+    """
+    planes = view_planes(box, point, (view,)) * len(maps)
+    with matplotlib.rc_context(STYLE):
+        figure, (row,) = _panels([planes], 0.27)
+        _show_anatomy(row, planes, anatomy)
+        for axis, plane, (title, shown) in zip(row, planes, maps.items()):
+            values = plane.sample(Placed(shown))
+            known = values[np.isfinite(values)]
+            top = max(float(np.percentile(known, 99.5)), 1e-6) if known.size else 1.0
+            _show_coloured(axis, values, UPTAKE, top, 0.85)
+            _frame(axis, plane)
+            axis.set_title(
+                f"{plain(title, 34)}, 0 to {number(top)} {shown.unit.replace('1', '')}", fontsize=7, color=INK
+            )
+        _scale_bar(figure, row[0])
+        png = _png(figure)
+    return Picture(png, f"{view.capitalize()} plane, one column each: {', '.join(maps)}.")
+
+
 def _panels(rows: Sequence[Sequence[Plane]], head_inches: float) -> tuple[Figure, list[list[Axes]]]:
     """A figure of planes all at one scale, with room above and below, and its axes."""
     columns = len(rows[0])

@@ -26,7 +26,7 @@ from TwinSimulateLib.radiotherapy import SCENARIOS
 from TwinSimulateLib.tumour_onset import DETERMINED, TumourOnset, agreement
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from glioma_brains import TRUTH, brain, with_tumour  # noqa: E402
+from glioma_brains import TRUTH, brain, with_tumour
 
 PATIENTS, MEMBERS = 30, 128
 OUTLINE_SD_MM = 2.0

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from TwinCore import Grid, Image, InvalidInput, Job, MissingInput, Parameter, Quantity, Table
+from TwinCore.transform import Transform
 
 from .declared import Requirement
 from .inference.discrepancy import Discrepancy
@@ -104,11 +105,13 @@ class Estimate(Quantity):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a model says: fields on the anatomy's grid, curves over time, and numbers, each with its unit."""
+    """What a model says: fields on the anatomy's grid, curves over time, and numbers, each with its unit; and moves of
+    the anatomy, by name, if it moves."""
 
     fields: Mapping[str, Image]
     curves: Mapping[str, Curve]
     numbers: Mapping[str, Quantity]
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import MILLILITRE, MILLIMETRE, NO_UNIT
 
+from .mass_effect import displacement
 from .model import Anatomy, Comparison, Curve, Model, Posterior, Requirement, Result
 from .numerics.discretisation import check_discretisation
 from .radiotherapy import NO_TREATMENT
@@ -91,11 +92,13 @@ class TumourGrowth(Model):
         Returns
         -------
         Result
-            Field "density" at the last time and, where the preset tells them apart, its "regions"
-            (`tumour_regions.REGIONS`); curves "volume" (mL at or above the detection threshold), "burden"
+            Field "density" at the last time, where the tissue has come to, and, where the preset tells them apart, its
+            "regions" (`tumour_regions.REGIONS`); curves "volume" (mL at or above the detection threshold), "burden"
             (integral of the density, mL), "diameter" (the largest, mm) and "reach" (beyond the outline, mm); numbers
             "volume", "minimum_volume", "diameter", "reach", "surviving_fraction" (of the whole treatment as prescribed)
-            and "tcp" (Poisson probability of control).
+            and "tcp" (Poisson probability of control). If `mass_effect_strain` is not zero, also the transform
+            "tissue", which `resample` takes to show any image of the anatomy as it has been moved by then, the field
+            "displacement" (mm) and the number "largest_displacement".
 
         Raises
         ------
@@ -129,7 +132,12 @@ class TumourGrowth(Model):
         fields, shown_as = {"density": field}, regions(field.array, member)
         if shown_as is not None:
             fields["regions"] = field.with_array(shown_as, name="regions")
-        return Result(fields, curves, numbers)
+        move = run.moves[-1]
+        if move is None:
+            return Result(fields, curves, numbers)
+        fields["displacement"] = displacement(move, anatomy.grid, float(times[-1]))
+        numbers["largest_displacement"] = Quantity(float(fields["displacement"].array.max()), MILLIMETRE)
+        return Result(fields, curves, numbers, {"tissue": move})
 
     def frames(
         self,
@@ -285,7 +293,8 @@ class TumourGrowth(Model):
 
     def _stages(self, anatomy: Anatomy, parameters: Mapping[str, float] | None = None) -> Stages:
         values = complete(self.parameters, parameters or {})
-        return Stages(anatomy, self.relative_diffusivity(values), self.spacing_mm)
+        stiffness_kpa = PRESETS[self.preset].stiffness_kpa
+        return Stages(anatomy, self.relative_diffusivity(values), self.spacing_mm, stiffness_kpa=stiffness_kpa)
 
     def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from TwinCore import InvalidInput, LogNormal, Parameter
 from TwinCore.units import DIFFUSIVITY, GRAY, NO_UNIT, PER_DAY
@@ -21,11 +21,14 @@ class Preset:
     tissues : mapping of str to str or None
         Segments that the tumour can grow into, each with the parameter that divides the diffusivity there, if any.
     parameters : tuple of Parameter
+    stiffness_kpa : mapping of str to float
+        Young's modulus of each tissue and of the tumour, where it may move them.
     """
 
     title: str
     tissues: Mapping[str, str | None]
     parameters: tuple[Parameter, ...]
+    stiffness_kpa: Mapping[str, float] = field(default_factory=dict)
 
 
 CLONOGENS = Parameter(
@@ -89,6 +92,33 @@ def _declare(rate, diffusivity, alpha, alpha_beta, threshold, *others: Parameter
         ),
         replace(CLONOGENS, prior=None),
         *others,
+    )
+
+
+def _moving(strain_source: str, coupling_source: str) -> tuple[Parameter, Parameter]:
+    """The parameters of a tumour that may push the tissue round it aside."""
+    return (
+        Parameter(
+            "mass_effect_strain",
+            "ε_g",
+            NO_UNIT,
+            0.0,
+            0.0,
+            0.5,
+            "Strain by which tissue would, alone, grow in every direction while it fills with tumour cells; 0 leaves "
+            "all tissue in its place.",
+            strain_source,
+        ),
+        Parameter(
+            "stress_coupling",
+            "γ",
+            "/kPa",
+            0.0,
+            0.0,
+            10.0,
+            "How much stress hinders the spread of cells: D falls as exp(-γ von Mises stress).",
+            coupling_source,
+        ),
     )
 
 
@@ -197,7 +227,57 @@ PRESETS = {
                 "demonstration of TumorTwin (arXiv 2505.00670)",
                 LogNormal(0.03, 3.0),
             ),
+            *_moving(
+                "Off: how far a glioma pushes differs from patient to patient; 0.05 to 0.35 paint the shifts of the "
+                "training images",
+                "Off: used for breast tumours (Weis and others 2013, Phys Med Biol 58:5851); no value for glioma "
+                "was found",
+            ),
         ),
+        # White and grey matter of cattle by indentation, Budday and others 2015, J Mech Behav Biomed Mater 46:318
+        # (figures unverified); the tumour is taken to be as its surroundings.
+        {"white matter": 1.9, "grey matter": 1.4, "tumour": 1.9},
+    ),
+    "breast cancer": Preset(
+        "Breast cancer in fibroglandular and fatty tissue",
+        {"fibroglandular tissue": None, "fatty tissue": None},
+        _declare(
+            (
+                0.018,
+                3.0,
+                "Chosen with D so that a tumour of 1 cm radius doubles in about 100 days, as triple-negative ones do "
+                "(103 ± 43 days in 17 patients by ultrasound: Ryu and others 2014, European Radiology 24:2227); "
+                "voxel by voxel and under chemotherapy -0.5 to 0.1 per day are allowed by Jarrett and others 2021, "
+                "Nature Protocols 16:5309",
+            ),
+            (
+                0.01,
+                3.0,
+                "Wide, chosen with ρ: see there. The at most 0.001 mm²/day of Jarrett and others 2021, whose ρ varies "
+                "from voxel to voxel, makes a front too thin for a grid of images",
+            ),
+            (0.08, 2.0, "0.08 Gy⁻¹ from clinical trials: Qi, White and Li 2011, Radiotherapy and Oncology 100:282"),
+            (2.9, 1.6, "2.88 Gy from clinical trials: Qi, White and Li 2011, Radiotherapy and Oncology 100:282"),
+            (0.5, "Chosen: no published value for the density at the outline of enhancement of a breast tumour"),
+            Parameter(
+                "drug_efficacy",
+                "ε",
+                NO_UNIT,
+                0.8,
+                1e-3,
+                5.0,
+                "Logarithm of the cell kill by a standard dose of a drug where delivery is that of the tumour's mean.",
+                "Chosen wide: at the medians, two doses in six weeks leave less than half of the cells; no measured "
+                "value was found (Wu and others 2025, npj Digital Medicine 8:195, calibrate it in each patient)",
+                LogNormal(0.8, 3.0),
+            ),
+            *_moving(
+                "Off: skin and chest wall are both held, which a breast's skin is not",
+                "Off; 2.5 in the code of Jarrett and others 2021, for the stress of other forces than growth",
+            ),
+        ),
+        # As in the code of Jarrett and others 2021: fat 2 kPa, fibroglandular tissue twice and tumour ten times that.
+        {"fibroglandular tissue": 4.0, "fatty tissue": 2.0, "tumour": 20.0},
     ),
 }
 

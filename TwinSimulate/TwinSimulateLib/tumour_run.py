@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from TwinCore import InvalidInput, Job
+from TwinCore.transform import GridTransform
 
 from .model import Observation
 from .numerics.discretisation import discretisation_error
@@ -36,6 +37,8 @@ class Run:
         At the last time, or at every time where they were asked for.
     stage : Stage
         Where they live.
+    moves : list of GridTransform or None
+        How the tissue has moved by the time of each density, if it does.
     """
 
     volume_ml: np.ndarray
@@ -45,6 +48,7 @@ class Run:
     reach_mm: np.ndarray
     densities: list[np.ndarray]
     stage: Stage
+    moves: list[GridTransform | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +201,7 @@ def _advance(
     tumour, grid = TreatedTumour(stages.maps.on(stage), member, treatment), stage.grid
     volume, burden = np.zeros((times_days.size, len(thresholds))), np.zeros(times_days.size)
     diameter, reach = np.zeros(times_days.size), np.zeros(times_days.size)
-    kept, least = [], np.inf
+    kept, moves, least = [], [], np.inf
     for time in sorted({*times_days.tolist(), *tumour.stops(times_days[-1])}):
         tumour.grow(time, job)
         for n in np.flatnonzero(times_days == time):
@@ -209,9 +213,10 @@ def _advance(
                 diameter[n], reach[n] = extent(tumour.density(), thresholds[0], axes, stage.distance_mm)
             if keep or n == times_days.size - 1:
                 kept.append(tumour.density())
+                moves.append(tumour.equation.transform)
         if tumour.treat() or time == times_days[-1]:
             least = min(least, tumour.burden_ml)
-    return Run(volume, burden, least, diameter, reach, kept, stage)
+    return Run(volume, burden, least, diameter, reach, kept, stage, moves)
 
 
 def _regrowth(times_days: np.ndarray, volume: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +13,11 @@ from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
 from .area_average import area_average
 from .fibre_tensor import fibre_tensor
+from .mass_effect import TissueMechanics
 from .model import Anatomy
+from .moving_tissue import MovingTissue
 from .numerics.barrier import closed_faces, distance_round
+from .numerics.deformed_diffusion import DeformedDiffusion
 from .numerics.diffusion import ReactionDiffusion
 from .numerics.distance import signed_distance
 from .numerics.travelling_wave import (
@@ -57,6 +61,8 @@ class Stage:
         The faces of the box beyond which the anatomy goes on.
     on_domain : callable
         From a part of the domain, shape (k, j, i), to the same equation on it alone.
+    moving : callable
+        From (start, strain, stress coupling) to the equation in tissue that the tumour moves.
     cellularity : array, shape (k, j, i), optional
         Density at the reference scan where it is known within the outline, not a number elsewhere.
     given : callable, optional
@@ -71,8 +77,14 @@ class Stage:
     margin_mm: float
     open_faces: tuple[tuple[slice | int, ...], ...]
     on_domain: Callable[[np.ndarray], ReactionDiffusion]
+    moving: Callable[[np.ndarray, float, float], MovingTissue]
     cellularity: np.ndarray | None = None
     given: Given | None = None
+
+    def growing(self, member: Mapping[str, float], start: np.ndarray) -> ReactionDiffusion | MovingTissue:
+        """The equation of a member: in tissue that moves, if its `mass_effect_strain` is not zero."""
+        strain = member.get("mass_effect_strain", 0.0)
+        return self.equation if strain == 0 else self.moving(start, strain, member.get("stress_coupling", 0.0))
 
     def day_zero(self, member: Mapping[str, float]) -> np.ndarray:
         """A member's density at the reference scan: the one given, or the travelling wave along the outline."""
@@ -114,6 +126,8 @@ class Stages:
         Spacing to use for every run, instead of the one chosen from the front's width.
     given : callable, optional
         Density at the reference scan of each member, where it is not the same for all.
+    stiffness_kpa : mapping of str to float, optional
+        Young's modulus of each tissue and of the tumour, for runs in which the tissue moves.
 
     Attributes
     ----------
@@ -127,6 +141,7 @@ class Stages:
         relative_diffusivity: Mapping[str, float],
         spacing_mm: float | None = None,
         given: Given | None = None,
+        stiffness_kpa: Mapping[str, float] | None = None,
     ):
         self.grid = anatomy.grid
         self._tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
@@ -150,6 +165,13 @@ class Stages:
         self._low, self._high = bounding_box(self._tumour)
         self._mapped: tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]] | None = None
         self._radius_mm = self._volume_over_surface_mm() * 3.0
+        self._stiffness_kpa = stiffness_kpa or {}
+
+    @cached_property
+    def mechanics(self) -> TissueMechanics:
+        """What surrounds the tumour, as it gives way: of the whole anatomy."""
+        tissues = {name: np.where(self._tumour, 0.0, tissue) for name, tissue in self._tissues.items()}
+        return TissueMechanics(self.grid, {**tissues, "tumour": self._tumour}, self._stiffness_kpa)
 
     def plan(self, members: Sequence[Mapping[str, float]], days: float, job: Job) -> list[float]:
         """The spacing for each member, in mm: makes wide enough boxes, and checks that each front is resolved."""
@@ -194,8 +216,8 @@ class Stages:
         part = resample(Image(density.astype(np.float32), stage.grid), self.grid.crop(low, high)).array
         box = tuple(slice(a, b) for a, b in zip(low, high))
         whole = np.zeros(self.grid.shape, np.float32)
-        cover, _, _ = self._maps(low, high)
-        whole[box] = np.where(cover >= 0.5, part, 0.0)
+        has_moved = "mechanics" in self.__dict__  # tissue may have come to where there was none
+        whole[box] = part if has_moved else np.where(self._maps(low, high)[0] >= 0.5, part, 0.0)
         return whole
 
     def _spacing(self, width_mm: float, margin_mm: float) -> float:
@@ -247,6 +269,10 @@ class Stages:
         def on_domain(part: np.ndarray) -> ReactionDiffusion:
             return ReactionDiffusion(part, grid.spacing, relative, tensor=tensor, closed=closed)
 
+        def moving(start: np.ndarray, strain: float, stress_coupling: float) -> MovingTissue:
+            deformed = DeformedDiffusion(domain, grid.spacing, relative, tensor, closed)
+            return MovingTissue(self.mechanics, deformed, grid, start, strain, stress_coupling)
+
         return Stage(
             grid,
             on_domain(domain),
@@ -256,6 +282,7 @@ class Stages:
             margin_mm,
             tuple(faces),
             on_domain,
+            moving,
             cellularity,
             self._given,
         )

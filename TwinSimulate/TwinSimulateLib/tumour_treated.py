@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from TwinCore import Job
+from TwinCore import InvalidInput, Job
 
 from .chemotherapy import Chemotherapy, efficacy_of
+from .moving_tissue import MovingTissue
 from .radiotherapy import Schedule
 from .surgery import Surgery
 from .treatment import Treatment
@@ -34,8 +35,14 @@ class TreatedTumour:
         self._radiotherapy = [(c, set(c.days), maps.survivors(c, member)) for c in courses if isinstance(c, Schedule)]
         self._drugs = [(c, efficacy_of(member, c)) for c in courses if isinstance(c, Chemotherapy)]
         self.day = 0.0
-        self.equation = maps.stage.equation
-        self.state = self.equation.state(maps.stage.day_zero(member))
+        start = maps.stage.day_zero(member)
+        self.equation = maps.stage.growing(member, start)
+        if self._surgery and isinstance(self.equation, MovingTissue):
+            raise InvalidInput(
+                f"Treatment {treatment.name!r}: how tissue gives way round a cavity is not modelled; leave surgery out, or "
+                "mass_effect_strain at 0."
+            )
+        self.state = self.equation.state(start)
 
     def stops(self, last_day: float) -> set[float]:
         """Days up to the last on which it must be stopped for the treatment."""
@@ -74,7 +81,7 @@ class TreatedTumour:
     @property
     def burden_ml(self) -> float:
         """All cells, as the volume that they would fill if packed."""
-        return float(self.state.sum(dtype=np.float64)) * self._maps.stage.grid.voxel_volume_ml
+        return float((self.state * self.equation.volume).sum(dtype=np.float64)) * self._maps.stage.grid.voxel_volume_ml
 
     def density(self) -> np.ndarray:
         return self.equation.density(self.state)

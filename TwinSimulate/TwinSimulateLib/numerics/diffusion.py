@@ -96,6 +96,10 @@ class ReactionDiffusion:
 
     Attributes
     ----------
+    volume : array, shape (1,)
+        Of a voxel, relative to the grid's: 1.
+    transform : None
+        The tissue does not move.
     rows, first, last, strides : arrays and pair of unsigned integers
         Where in a flat state the domain's rows begin and are filled, and the distance to the next row and slab.
 
@@ -105,6 +109,9 @@ class ReactionDiffusion:
         If the domain is empty, a diffusivity in it is not a positive, finite number, or a tensor is not positive
         definite or too far from isotropic.
     """
+
+    volume = np.ones(1, np.float32)
+    transform = None
 
     def __init__(
         self,

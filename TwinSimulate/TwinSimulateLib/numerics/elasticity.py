@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 
 from TwinCore import InvalidInput, Job
 
+from .brick_kernels import CORNERS, apply, correct, gather_growth, invert_diagonal, modes, prolong, restrict
+
 TOLERANCE = 1e-5
+"""Of the forces that are left over, relative to those applied."""
 MOST_ITERATIONS = 200
 SMOOTHINGS = 3
 COARSEST_SMOOTHINGS = 24
@@ -24,8 +26,6 @@ SMOOTHED_BAND = 8.0
 """The smoother acts on the upper part of the spectrum, from an eighth of the largest eigenvalue on."""
 FEWEST_ELEMENTS = 4
 """Along an axis, on the coarsest level."""
-
-_CORNERS = np.array([(k, j, i) for k in (0, 1) for j in (0, 1) for i in (0, 1)])
 
 
 class Elasticity:
@@ -98,16 +98,27 @@ class Elasticity:
         InvalidInput
             If the iteration does not converge: the stiffness jumps too much from voxel to voxel.
         """
+        return self.at_centres(self.solve(self.forces_of(growth), job))
+
+    def forces_of(self, growth: np.ndarray) -> np.ndarray:
+        """The forces with which a growth, as `displacement` takes it, pushes on the corners of the padded box."""
         finest = self._levels[0]
         padded = _padded(np.asarray(growth, float), 1, finest.stiffness.shape)
         forces = np.zeros((*finest.free.shape, 3))
-        _gather_growth(finest.stiffness * padded, self._by_growth, finest.free, forces)
-        return self._at_centres(self.solve(forces, job))
+        gather_growth(finest.stiffness * padded, self._by_growth, finest.free, forces)
+        return forces
 
-    def solve(self, forces: np.ndarray, job: Job | None = None) -> np.ndarray:
+    def solve(
+        self,
+        forces: np.ndarray,
+        job: Job | None = None,
+        start: np.ndarray | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> np.ndarray:
         """Displacement (k, j, i, 3) of the corners of the padded box from the forces there, along k, j, i.
 
-        Forces are per unit of stiffness, in mm2, a force of 1 being that which holds a unit stress on 1 mm2.
+        Forces are per unit of stiffness, in mm2, a force of 1 being that which holds a unit stress on 1 mm2. A
+        displacement that is nearly right may be given as the `start`: fewer iterations are then needed.
         """
         job, finest = job or Job(), self._levels[0]
         residual = forces * finest.free[..., None]
@@ -115,8 +126,13 @@ class Elasticity:
         moved = np.zeros_like(residual)
         if first == 0:
             return moved
+        if start is not None:
+            moved += start
+            residual -= finest.apply(moved)
         direction, before = np.zeros_like(residual), 1.0
         for _ in range(MOST_ITERATIONS):
+            if float(np.vdot(residual, residual)) ** 0.5 <= tolerance * first:
+                return moved
             job.checkpoint()
             smooth = self._cycle(0, residual)
             now = float(np.vdot(residual, smooth))
@@ -127,8 +143,6 @@ class Elasticity:
             moved += length * direction
             residual -= length * pulled
             before = now
-            if float(np.vdot(residual, residual)) ** 0.5 <= TOLERANCE * first:
-                return moved
         raise InvalidInput("The displacement of the tissue did not converge: its stiffness jumps too much.")
 
     def corner_positions(self) -> np.ndarray:
@@ -139,19 +153,28 @@ class Elasticity:
         """One V-cycle from a displacement of zero: symmetric, so that it may precondition conjugate gradients."""
         level = self._levels[number]
         if number == len(self._levels) - 1:
-            return level.smoothed(np.zeros_like(residual), residual, COARSEST_SMOOTHINGS, 200.0)
-        moved = level.smoothed(np.zeros_like(residual), residual, SMOOTHINGS, SMOOTHED_BAND)
+            return level.smoothed(None, residual, COARSEST_SMOOTHINGS, 200.0)
+        moved = level.smoothed(None, residual, SMOOTHINGS, SMOOTHED_BAND)
         coarser = self._levels[number + 1]
         below = np.zeros((*coarser.free.shape, 3))
-        _restrict(residual - level.apply(moved), coarser.free, below)
-        _prolong(self._cycle(number + 1, below), level.free, moved)
+        restrict(residual - level.apply(moved), coarser.free, below)
+        prolong(self._cycle(number + 1, below), level.free, moved)
         return level.smoothed(moved, residual, SMOOTHINGS, SMOOTHED_BAND)
 
-    def _at_centres(self, corners: np.ndarray) -> np.ndarray:
-        """Mean of each voxel's corners, components turned to i, j, k."""
+    def at_centres(self, corners: np.ndarray) -> np.ndarray:
+        """Displacement (k, j, i, 3) of the voxels' centres from that of the corners, components turned to i, j, k."""
+        return np.mean(self._around(corners), axis=0)[..., ::-1]
+
+    def gradient(self, corners: np.ndarray) -> np.ndarray:
+        """Derivatives (k, j, i, 3, 3) of the displacement at the voxels' centres: of component a along axis b, both of
+        k, j, i, from the displacement of the corners."""
+        slopes = _gradients(self._spacing, np.full(3, 0.5))
+        return np.tensordot(np.array(self._around(corners)), slopes, (0, 0))
+
+    def _around(self, corners: np.ndarray) -> list[np.ndarray]:
+        """Values at the eight corners of each voxel."""
         k, j, i = self._shape
-        around = [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in _CORNERS]
-        return np.mean(around, axis=0)[..., ::-1]
+        return [corners[1 + a : 1 + a + k, 1 + b : 1 + b + j, 1 + c : 1 + c + i] for a, b, c in CORNERS]
 
 
 @dataclass(eq=False)
@@ -164,28 +187,32 @@ class _Level:
 
     def __post_init__(self):
         self.inverse_diagonal = np.zeros((*self.free.shape, 3))
-        _invert_diagonal(self.stiffness, self.element, self.free, self.inverse_diagonal)
+        invert_diagonal(self.stiffness, self.element, self.free, self.inverse_diagonal)
+        self._modes = modes(self.element)
         self.largest = self._largest_eigenvalue()
 
     def apply(self, moved: np.ndarray) -> np.ndarray:
         """Forces that hold a displacement, where corners are free."""
         forces = np.zeros_like(moved)
-        _apply(self.stiffness, self.element, self.free, moved, forces)
+        apply(self.stiffness, *self._modes, self.free, moved, forces)
         return forces
 
-    def smoothed(self, moved: np.ndarray, forces: np.ndarray, times: int, band: float) -> np.ndarray:
-        """Chebyshev iterations on the eigenvalues from `largest / band` to `largest` of the scaled operator."""
+    def smoothed(self, moved: np.ndarray | None, forces: np.ndarray, times: int, band: float) -> np.ndarray:
+        """Chebyshev iterations on the eigenvalues from `largest / band` to `largest` of the scaled operator; none of a
+        displacement is one of zero."""
         high = self.largest
         low = high / band
         middle, reach = 0.5 * (high + low), 0.5 * (high - low)
-        change = self.inverse_diagonal * (forces - self.apply(moved)) / middle
-        share = 1.0 / (2.0 * middle / reach)
-        moved = moved + change
+        share, change = 1.0 / (2.0 * middle / reach), np.zeros_like(forces)
+        if moved is None:
+            moved, held = np.zeros_like(forces), change
+        else:
+            held = self.apply(moved)
+        correct(moved, change, forces, held, self.inverse_diagonal, 0.0, 1.0 / middle)
         for _ in range(times - 1):
             following = 1.0 / (2.0 * middle / reach - share)
-            residual = self.inverse_diagonal * (forces - self.apply(moved))
-            change = following * share * change + 2.0 * following / reach * residual
-            moved += change
+            held = self.apply(moved)
+            correct(moved, change, forces, held, self.inverse_diagonal, following * share, 2.0 * following / reach)
             share = following
         return moved
 
@@ -231,21 +258,21 @@ def _free_corners(stiffness: np.ndarray) -> np.ndarray:
     filled = stiffness > 0
     free = np.zeros(np.array(filled.shape) + 1, bool)
     free[1:-1, 1:-1, 1:-1] = True
-    for a, b, c in _CORNERS:
+    for a, b, c in CORNERS:
         free[1:-1, 1:-1, 1:-1] &= filled[a : a - 1 or None, b : b - 1 or None, c : c - 1 or None]
     return free
 
 
 def _gradients(spacing: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Gradients (8, 3) along k, j, i, per mm, of the corners' trilinear functions at a place (0 to 1) in an element."""
-    near = np.where(_CORNERS == 1, at, 1 - at)
-    slope = np.where(_CORNERS == 1, 1.0, -1.0) / spacing
+    near = np.where(CORNERS == 1, at, 1 - at)
+    slope = np.where(CORNERS == 1, 1.0, -1.0) / spacing
     return np.stack([slope[:, d] * np.delete(near, d, axis=1).prod(1) for d in range(3)], axis=1)
 
 
 def _quadrature() -> np.ndarray:
     """Two Gauss points along each axis: exact for a trilinear element's stiffness."""
-    return 0.5 + (_CORNERS - 0.5) / np.sqrt(3.0)
+    return 0.5 + (CORNERS - 0.5) / np.sqrt(3.0)
 
 
 def _element_matrix(spacing: np.ndarray, poisson_ratio: float) -> np.ndarray:
@@ -265,93 +292,3 @@ def _forces_of_growth(spacing: np.ndarray, poisson_ratio: float) -> np.ndarray:
     """Forces (8, 3) on the corners of an element of unit Young's modulus that grows by a unit strain."""
     bulk = 1 / (1 - 2 * poisson_ratio)
     return bulk * sum(_gradients(spacing, place) for place in _quadrature()) * spacing.prod() / 8
-
-
-@njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _apply(stiffness, element, free, moved, forces):
-    """Forces on the free corners, gathered from the eight elements round each."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if not free[k, j, i]:
-                    continue
-                total_k, total_j, total_i = 0.0, 0.0, 0.0
-                for e in range(8):
-                    a, b, c = k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)
-                    rows = element[7 - e]
-                    sum_k, sum_j, sum_i = 0.0, 0.0, 0.0
-                    for n in range(8):
-                        there = moved[a + (n >> 2), b + ((n >> 1) & 1), c + (n & 1)]
-                        for q in range(3):
-                            sum_k += rows[0, n, q] * there[q]
-                            sum_j += rows[1, n, q] * there[q]
-                            sum_i += rows[2, n, q] * there[q]
-                    stiff = stiffness[a, b, c]
-                    total_k += stiff * sum_k
-                    total_j += stiff * sum_j
-                    total_i += stiff * sum_i
-                forces[k, j, i, 0] = total_k
-                forces[k, j, i, 1] = total_j
-                forces[k, j, i, 2] = total_i
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _invert_diagonal(stiffness, element, free, inverse):
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for p in range(3):
-                        total = 0.0
-                        for e in range(8):
-                            stiff = stiffness[k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)]
-                            total += stiff * element[7 - e, p, 7 - e, p]
-                        inverse[k, j, i, p] = 1.0 / total
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _gather_growth(grown, by_growth, free, forces):
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for e in range(8):
-                        part = grown[k - 1 + (e >> 2), j - 1 + ((e >> 1) & 1), i - 1 + (e & 1)]
-                        for p in range(3):
-                            forces[k, j, i, p] += part * by_growth[7 - e, p]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _restrict(fine, free, coarse):
-    """The transpose of `_prolong`: each coarse corner collects from the 27 fine ones round it."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for a in range(-1, 2):
-                        for b in range(-1, 2):
-                            for c in range(-1, 2):
-                                weight = 0.5 ** (abs(a) + abs(b) + abs(c))
-                                for p in range(3):
-                                    coarse[k, j, i, p] += weight * fine[2 * k + a, 2 * j + b, 2 * i + c, p]
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def _prolong(coarse, free, fine):
-    """Add a coarse displacement to a fine one, linear between coarse corners."""
-    depth, height, width = free.shape
-    for k in prange(1, depth - 1):
-        for j in range(1, height - 1):
-            for i in range(1, width - 1):
-                if free[k, j, i]:
-                    for e in range(8):
-                        a, b, c = (e >> 2) & (k & 1), ((e >> 1) & 1) & (j & 1), (e & 1) & (i & 1)
-                        if a != e >> 2 or b != (e >> 1) & 1 or c != e & 1:
-                            continue
-                        weight = 0.5 ** ((k & 1) + (j & 1) + (i & 1))
-                        for p in range(3):
-                            fine[k, j, i, p] += weight * coarse[k // 2 + a, j // 2 + b, i // 2 + c, p]

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numba import njit, prange
-
-from .diffusion import ReactionDiffusion
 
 # In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
 _BAND = 1.0
 # Standard deviation of a voxel's own width, in voxels: what averaging over it blurs a surface by.
 _VOXEL_SD = math.sqrt(1.0 / 12.0)
 _ONE = np.uint64(1)
+
+
+class Spans(Protocol):
+    """Where in a flat state the tissue's voxels are, and their volume relative to the grid's (one number: of all)."""
+
+    @property
+    def rows(self) -> np.ndarray: ...
+
+    @property
+    def first(self) -> np.ndarray: ...
+
+    @property
+    def last(self) -> np.ndarray: ...
+
+    @property
+    def strides(self) -> tuple[np.uint64, np.uint64]: ...
+
+    @property
+    def volume(self) -> np.ndarray: ...
 
 
 @njit(inline="always")
@@ -33,40 +51,44 @@ def _slope(phase, before, after):
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def _measure(u, rows, first, last, row_stride, slab_stride, level, low, high):
+def _measure(u, volume, rows, first, last, row_stride, slab_stride, level, low, high):
     # Sums by row, added up outside: a parallel sum over all rows depends on how threads happen to share them.
     inside, total = np.empty(rows.size), np.empty(rows.size)
     for r in prange(rows.size):
         above, density = 0.0, 0.0
         for n in range(first[r] + rows[r], last[r] + rows[r]):
-            here = u[n]
-            density += here
+            here, room = u[n], volume[n] if volume.size > 1 else volume[0]
+            density += here * room
             if here > high:
-                above += 1.0
+                above += room
             elif here > low:
                 phase = _phase(here)
                 slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
                 slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
-                above += min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+                above += room * min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
         inside[r], total[r] = above, density
     return inside, total
 
 
-def voxels_above(equation: ReactionDiffusion, state: np.ndarray, threshold: float) -> tuple[float, float]:
+def voxels_above(equation: Spans, state: np.ndarray, threshold: float) -> tuple[float, float]:
     """Number of voxels in {u >= threshold}, one that the surface cuts by its part inside; and the sum of u.
+
+    A voxel that has come to another volume counts by that.
 
     The surface is placed in a voxel by the phase ln(u^-1/2 - 1), which the travelling wave makes linear in distance.
 
     Parameters
     ----------
-    equation : ReactionDiffusion
+    equation : Spans
+        Such as a `ReactionDiffusion`.
     state : array
         As its `advance_state` gives it.
     threshold : float
     """
     level = math.log(threshold**-0.5 - 1.0)
     low, high = ((1.0 + math.exp(level + sign * _BAND)) ** -2 for sign in (1, -1))
-    inside, total = _measure(state, equation.rows, equation.first, equation.last, *equation.strides, level, low, high)
+    spans = equation.rows, equation.first, equation.last
+    inside, total = _measure(state, equation.volume, *spans, *equation.strides, level, low, high)
     return float(inside.sum()), float(total.sum())
 
 
