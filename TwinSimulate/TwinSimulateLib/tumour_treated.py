@@ -39,8 +39,8 @@ class TreatedTumour:
         self.equation = maps.stage.growing(member, start)
         if self._surgery and isinstance(self.equation, MovingTissue):
             raise InvalidInput(
-                f"Treatment {treatment.name!r}: how tissue gives way round a cavity is not modelled; leave surgery out, or "
-                "mass_effect_strain at 0."
+                f"Treatment {treatment.name!r}: how tissue gives way round a cavity is not modelled; leave surgery "
+                "out, or mass_effect_strain at 0."
             )
         self.state = self.equation.state(start)
 

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numba import njit, prange
 
+from .diffusion import ReactionDiffusion
+
 # In units of the front length: a surface farther off does not cut the voxel on any grid that resolves the front.
 _BAND = 1.0
 # Standard deviation of a voxel's own width, in voxels: what averaging over it blurs a surface by.
