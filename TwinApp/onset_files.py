@@ -31,8 +31,8 @@ from .pipeline import SCHEMA, as_rows
 OUTPUT_TIMES = 12
 FITTED = ("diffusivity", "proliferation_rate", "white_to_grey_ratio", "detection_threshold", "flair_threshold")
 TIME_SCALE = (
-    "One day's images tell of the front's width and of the growth rate times the age alone: the age in days, and with it "
-    "the diffusivity and the growth rate, are as sure as what is believed of untreated gliomas beforehand."
+    "One day's images tell of the front's width and of the growth rate times the age alone: the age in days, and with "
+    "it the diffusivity and the growth rate, are as sure as what is believed of untreated gliomas beforehand."
 )
 
 
@@ -71,13 +71,17 @@ class OnsetFiles:
         white, grey, flair = (read_volume(path) for path in (self.white, self.grey, self.flair))
         tissues = {"white matter": _fractions(white, grid), "grey matter": _fractions(grey, grid)}
         for name, image in (("tumour", core), ("flair", flair)):
-            tissues[name] = image.array > 0 if image.grid.same_as(grid) else carry_mask(image.array > 0, image.grid, grid)
+            tissues[name] = (
+                image.array > 0 if image.grid.same_as(grid) else carry_mask(image.array > 0, image.grid, grid)
+            )
             if not tissues[name].any():
                 raise InvalidInput(f"{display_name(image.name)}: nothing is outlined.")
         if self.necrosis:
             tissues["necrosis"] = core.array == self.necrosis
             if not tissues["necrosis"].any():
-                raise InvalidInput(f"{display_name(core.name)}: there is no label {self.necrosis}, which necrosis is said to be.")
+                raise InvalidInput(
+                    f"{display_name(core.name)}: there is no label {self.necrosis}, which necrosis is said to be."
+                )
         read, images = [white, grey, flair, core], {}
         if self.pet is not None:
             pet = read_volume(self.pet, "PT", NO_UNIT)
@@ -142,7 +146,8 @@ def fit_files(
     results = {**today.numbers, **_fitted(posterior)}
     results["outline_rms_mm"] = Quantity(fit.rms_mm, "mm")
     results["independent_observations"] = Quantity(fit.independent, NO_UNIT)
-    assert posterior.discrepancy is not None and posterior.fit is not None
+    assert posterior.discrepancy is not None
+    assert posterior.fit is not None
     results["noise_factor"] = Quantity(posterior.discrepancy.noise_factor, NO_UNIT)
     rows: list[dict[str, Any]] = []
     if horizon_days:
@@ -189,7 +194,9 @@ def _fitted(posterior: OnsetPosterior) -> dict[str, Quantity]:
 def _fractions(image: Image, grid: Grid) -> np.ndarray:
     values = image.array.astype(np.float32)
     if values.min() < 0 or values.max() > 1 or values.max() == 0:
-        raise InvalidInput(f"{display_name(image.name)}: tissue must be a mask, or fractions from 0 to 1, and not empty.")
+        raise InvalidInput(
+            f"{display_name(image.name)}: tissue must be a mask, or fractions from 0 to 1, and not empty."
+        )
     return values if image.grid.same_as(grid) else resample(image.with_array(values), grid).array
 
 

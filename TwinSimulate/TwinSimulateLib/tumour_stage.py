@@ -30,7 +30,7 @@ MOST_VOXELS = 12_000_000
 EDGE_DENSITY = 0.01
 """Density at the edge of the box above which the box is widened."""
 NOTHING = 1e-18
-"""Density that stands for none where a start is given: smaller numbers would be denormal, and steps ten times slower."""
+"""Density that stands for none where a start is given: smaller numbers would be denormal, and steps far slower."""
 Given = Callable[[Mapping[str, float]], Image]
 """From a member's values to its density at the reference scan, on any grid."""
 
