@@ -31,8 +31,8 @@ from .pipeline import SCHEMA, as_rows
 OUTPUT_TIMES = 12
 FITTED = ("diffusivity", "proliferation_rate", "white_to_grey_ratio", "detection_threshold", "flair_threshold")
 TIME_SCALE = (
-    "One day's images tell of the front's width and of the growth rate times the age alone: the age in days, and with it "
-    "the diffusivity and the growth rate, are as sure as what is believed of untreated gliomas beforehand."
+    "One day's images tell of the front's width and of the growth rate times the age alone: the age in days, and with "
+    "it the diffusivity and the growth rate, are as sure as what is believed of untreated gliomas beforehand."
 )
 
 
@@ -146,7 +146,8 @@ def fit_files(
     results = {**today.numbers, **_fitted(posterior)}
     results["outline_rms_mm"] = Quantity(fit.rms_mm, "mm")
     results["independent_observations"] = Quantity(fit.independent, NO_UNIT)
-    assert posterior.discrepancy is not None and posterior.fit is not None
+    assert posterior.discrepancy is not None
+    assert posterior.fit is not None
     results["noise_factor"] = Quantity(posterior.discrepancy.noise_factor, NO_UNIT)
     rows: list[dict[str, Any]] = []
     if horizon_days:

@@ -1,8 +1,8 @@
 """A glioma's onset from one day's outlines: how often intervals hold the truth, and a real patient: `make bench`.
 
-Synthetic patients have parameters from the prior, a tumour grown in a made-up brain at 1.5 mm, and outlines that are off
-by 2 mm to and fro over 8 mm. The real patient (WM, GM, tumFLAIR, tumT1c and tumPET of a public data set) is taken from
-the folder glioma_growth of DIGITALTWIN_DATA where there is one. Another number of patients can be given:
+Synthetic patients have parameters from the prior, a tumour grown in a made-up brain at 1.5 mm, and outlines that are
+off by 2 mm to and fro over 8 mm. The real patient (WM, GM, tumFLAIR, tumT1c and tumPET of a public data set) is
+taken from the folder glioma_growth of DIGITALTWIN_DATA where there is one. Another number of patients can be given:
 `python Testing/benchmarks/glioma_onset.py 5`.
 """
 
@@ -46,7 +46,7 @@ voxels."""
 
 
 def drawn_truth(random: np.random.Generator) -> dict[str, float]:
-    """Parameters from the priors, of tumours that are neither unseen nor fill the brain, with fronts the grid carries."""
+    """Parameters from the priors, of tumours that neither hide nor fill the brain, with fronts that the grids carry."""
     while True:
         log = {name: math.log(2.5) / 1.645 * random.normal() for name in ("diffusivity", "proliferation_rate", "age")}
         truth = dict(TRUTH)
@@ -115,9 +115,8 @@ def shown(anatomy: Anatomy, title: str, pet: Image | None = None) -> None:
     today = model.today(judged, fit.posterior, Job(), MEMBERS)
     done = time.perf_counter()
     print(f"{title}: fit {fitted - start:.1f} s, {MEMBERS} members {done - fitted:.1f} s")
-    print(
-        f"  {fit.cubes} cubes worth {fit.independent:.0f}, rms {fit.rms_mm:.1f} mm, noise x {fit.posterior.discrepancy.noise_factor:.1f}"
-    )
+    noise = fit.posterior.discrepancy.noise_factor
+    print(f"  {fit.cubes} cubes worth {fit.independent:.0f}, rms {fit.rms_mm:.1f} mm, noise x {noise:.1f}")
     for name, quantity in today.numbers.items():
         bounds = getattr(quantity, "interval_90", None)
         told = f"  (90 %: {bounds[0]:.3g} to {bounds[1]:.3g})" if bounds else ""

@@ -2,8 +2,8 @@
 
 Neighbouring cubes of an outline do not err independently. How many independent ones they are worth is taken from the
 residuals: with a correlation falling as exp(-d / l), l from that of cubes that share a face, N cubes are worth
-N^2 / (sum over all pairs of the correlation squared), which many independent ones have a sum of squares that scatters as
-much (Satterthwaite 1946, Biometrics Bulletin 2:110).
+N^2 / (sum over all pairs of the correlation squared): the sum of squares of so many independent ones scatters as much
+(Satterthwaite 1946, Biometrics Bulletin 2:110).
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class OnsetProblem:
         self.kinds = np.repeat([0, 1], forward.flair.size)
         self.cubes = np.concatenate([forward.cubes] * 2)
         self.kept = np.ones(self.observed.size, bool)
-        if forward.pet is not None:
+        self._pet_seen = forward.pet_weight > CUT
+        if self._pet_seen.any():
             self._add_pet()
 
     def _add_pet(self) -> None:
         weight, pet = self.forward.pet_weight, self.forward.pet
-        self._pet_seen = weight > CUT
         self._pet_top = float(np.percentile(pet[self._pet_seen], 95))
         if self._pet_top <= 0:
             raise InvalidInput("The PET is nowhere above 0 inside the tumour.")
@@ -110,7 +110,7 @@ class OnsetProblem:
         seen = [
             self.forward.outline(density, values, values[name]) for name in ("flair_threshold", "detection_threshold")
         ]
-        if self.forward.pet is not None:
+        if self._pet_seen.any():
             seen.append(x[-1] + np.exp(x[-2]) * self.forward.mean_where_pet(density)[self._pet_seen])
         return np.concatenate(seen)[self.kept]
 
@@ -228,8 +228,8 @@ def _independent(problem: OnsetProblem, residuals: np.ndarray) -> float:
 def smoothed(coarse: OnsetForward, belief: OnsetPosterior, fitted: OnsetPosterior, job: Job, seed: int) -> Smoothed:
     """The fit's unknowns by the ensemble smoother, on the coarse grid under the noise that the fit has found.
 
-    Its members begin within four posterior deviations of the fitted origin, which narrows the posterior by 3 %: from all
-    over the prior many would begin outside the tissue and grow nothing.
+    Its members begin within four posterior deviations of the fitted origin, which narrows the posterior by 3 %: from
+    all over the prior many would begin outside the tissue and grow nothing.
     """
     problem = OnsetProblem(coarse, belief, job)
     names = [p.name for p in fitted.parameters]

@@ -1,8 +1,8 @@
 """A glioma grown from a point to the day of its images, and what it would show on them, on a coarse grid.
 
-Between two runs only D T and rho T matter, so a run's time is 1 and the solver is given these. What is seen is compared
-in cubes of 12 mm: the share of each that an outline fills is a smooth function of the unknowns, and says by its size how
-far the outline is off.
+Between two runs only D T and rho T matter, so a run's time is 1 and the solver is given these. What is seen is
+compared in cubes of 12 mm: the share of each that an outline fills is a smooth function of the unknowns, and says by
+its size how far the outline is off.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OnsetForward:
     flair, tumour : arrays, shape (cubes,)
         Share of each cube that the outline fills.
     pet_weight, pet : arrays, shape (cubes,)
-        Share of each cube in which the PET is used, and its mean there; None without PET.
+        Share of each cube in which the PET is used, and its mean there; empty without PET.
     cubes : int array, shape (cubes, 3)
         Position of each, in cubes.
     """
@@ -73,7 +73,7 @@ class OnsetForward:
         self.flair_share = self._averaged(flair)
         self.flair, self.tumour = (self.in_cubes(m * self.domain) for m in (self.flair_share, core))
         self.cubes = np.argwhere(np.ones([n // self._per_cube for n in self.grid.shape], bool))
-        self.pet = self.pet_weight = None
+        self.pet = self.pet_weight = np.zeros(0)
         if "pet" in anatomy.images:
             self._take_pet(anatomy, tumour)
         at = np.stack(np.meshgrid(*(np.arange(n) for n in self.grid.shape), indexing="ij")[::-1], axis=-1)
@@ -105,7 +105,7 @@ class OnsetForward:
     def outline(self, density: np.ndarray, values: Mapping[str, float], threshold: float) -> np.ndarray:
         """Share of each cube that {u >= threshold} fills, shape (cubes,).
 
-        The outline is placed in a voxel by the phase ln(u^-1/2 - 1), which the travelling wave makes linear in distance.
+        The outline is placed in a voxel by the phase ln(u^-1/2 - 1), which a travelling wave makes linear in distance.
         """
         voxels = front_length_mm(values["diffusivity"], values["proliferation_rate"]) / self.grid.spacing.min()
         inside = np.clip(density[self.domain], 1e-12, 0.999999)
@@ -143,7 +143,7 @@ class OnsetForward:
         matrix = self.grid.ijk_to_ras.copy()
         matrix[:3, :3] /= n
         matrix[:3, 3] = self.grid.to_ras(np.full(3, (1 - n) / (2.0 * n)))
-        finer = resample(part, Grid(tuple(n * size for size in self.grid.shape), matrix)).array
+        finer = resample(part, Grid(tuple(n * np.array(self.grid.shape)), matrix)).array
         return _block_means(finer, n).astype(np.float32)
 
     def _take_pet(self, anatomy: Anatomy, tumour: np.ndarray) -> None:
@@ -161,7 +161,7 @@ class OnsetForward:
 
 
 def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid, tuple[np.ndarray, np.ndarray]]:
-    """A grid of whole cubes about the tumour with a margin, as far as there is tissue, and the anatomy's voxels there."""
+    """A grid of whole cubes about the tumour and a margin, as far as tissue goes, and the anatomy's voxels there."""
     source = anatomy.grid
     margin = np.ceil(MARGIN_MM / source.spacing[::-1]).astype(int)
     tissue = (np.asarray(anatomy.tissue("white matter")) > 0) | (np.asarray(anatomy.tissue("grey matter")) > 0) | flair

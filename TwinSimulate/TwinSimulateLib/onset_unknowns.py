@@ -62,7 +62,7 @@ _AGE = Parameter(
     250.0,
     1.0,
     20_000.0,
-    "Days since the tumour was a nodule of 3 mm standard deviation with a tenth of the carrying capacity at its middle.",
+    "Days since the tumour was a nodule of 3 mm standard deviation, at a tenth of the capacity in its middle.",
     "Wide. One day's images tell of D T and rho T only, so that the age in days is this prior's. Runs of a published "
     "solver take 186 days (calibrated on a patient) and 300 days (its example)",
     LogNormal(250.0, 2.5),
@@ -87,7 +87,7 @@ _THRESHOLDS = (
         0.01,
         0.995,
         "Density at the outline of enhancement on T1 with gadolinium.",
-        "Between the 0.45 to 0.60 (core) of the GliODIL synthetic tumours and the 0.80 of proliferation-invasion models",
+        "Between 0.45 to 0.60 (core of the GliODIL synthetic tumours) and the 0.80 of proliferation-invasion models",
     ),
     Parameter(
         "flair_threshold",
@@ -148,14 +148,14 @@ class OnsetPosterior(Posterior):
         }
 
 
-def prior(parameters: Sequence[Parameter], centre_ras: Sequence[float], radius_mm: float) -> OnsetPosterior:
+def prior(parameters: Sequence[Parameter], centre_ras: np.ndarray, radius_mm: float) -> OnsetPosterior:
     """What is believed before the fit, the origin lying about the centre of enhancement.
 
     Parameters
     ----------
     parameters : sequence of Parameter
         Of `onset`.
-    centre_ras : three floats
+    centre_ras : array, shape (3,)
         In mm.
     radius_mm : float
         Of a ball with the volume of enhancement: the origin's standard deviation along each axis.

@@ -1,9 +1,9 @@
 """A glioma from its onset: where it began, how long ago and how it has spread since, from images of a single day.
 
-A density grown from a point is fitted to the outlines of enhancement and FLAIR (and a PET, where there is one), and goes
-on from there. Between two runs only D T and rho T matter, so one day's images tell of the front's width sqrt(D/rho) and
-of rho T, but not of days: the time scale is the priors' alone, and the posterior is as wide along it as they are. Idea
-and imaging model follow Lipkova et al. 2019 (IEEE Transactions on Medical Imaging 38:1875).
+A density grown from a point is fitted to the outlines of enhancement and FLAIR (and a PET, where there is one), and
+goes on from there. Between two runs only D T and rho T matter, so one day's images tell of the front's width
+sqrt(D/rho) and of rho T, but not of days: the time scale is the priors' alone, and the posterior is as wide along it
+as they are. Idea and imaging model follow Lipkova et al. 2019 (IEEE Transactions on Medical Imaging 38:1875).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class TumourOnset(TumourGrowth):
         found = fit_onset(coarse, fine, belief, origins, job)
         return replace(found, posterior=replace(found.posterior, fit=_table(belief, found.posterior)))
 
-    def calibrate(  # type: ignore[override]
+    def calibrate(
         self,
         anatomy: Anatomy,
         observations: Sequence[Observation],
@@ -126,14 +127,14 @@ class TumourOnset(TumourGrowth):
     def check_calibration(  # type: ignore[override]
         self, anatomy: Anatomy, observations: Sequence[Observation], posterior: OnsetPosterior, job: Job, seed: int = 0
     ) -> Table:
-        """The fit's unknowns beside an ensemble smoother's, as normal numbers: means, deviations, shift in deviations."""
+        """The fit's unknowns beside an ensemble smoother's, as normal numbers: means, deviations and shift in these."""
         found = smoothed(OnsetForward(anatomy, SEARCH_MM), self.prior(anatomy), posterior, job, seed)
         names = [p.name for p in posterior.parameters]
         places = [names.index(name) for name in FITTED]
         n = len(FITTED)
         sd, other = np.sqrt(np.diag(posterior.log_covariance)[places]), np.sqrt(np.diag(found.covariance)[:n])
         mean = posterior.log_mean[places]
-        columns = {"parameter": list(FITTED), "mean": mean, "sd": sd, "smoothed_mean": found.mean[:n]}
+        columns: dict[str, Any] = {"parameter": list(FITTED), "mean": mean, "sd": sd, "smoothed_mean": found.mean[:n]}
         columns |= {"smoothed_sd": other, "shift_in_sd": (found.mean[:n] - mean) / sd}
         return Table("Posterior check", columns, {})
 
@@ -165,9 +166,7 @@ class TumourOnset(TumourGrowth):
         chance = resample(Image((reached / members).astype(np.float32), forward.grid), anatomy.grid).array
         fields = {
             "density": Image(shown, anatomy.grid, unit=NO_UNIT, time=0.0, name="density from the onset"),
-            "probability": Image(
-                chance, anatomy.grid, unit=NO_UNIT, time=0.0, name="probability of a tenth of capacity"
-            ),
+            "probability": Image(chance, anatomy.grid, unit=NO_UNIT, time=0.0, name="probability of a tenth"),
         }
         numbers: dict[str, Quantity] = agreement(anatomy, shown, best)
         numbers |= {name: Estimate.of_members(np.array(values), MILLILITRE) for name, values in seen.items()}
@@ -241,4 +240,5 @@ def agreement(anatomy: Anatomy, density: np.ndarray, values: Mapping[str, float]
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2.0 * np.count_nonzero(one & other) / max(np.count_nonzero(one) + np.count_nonzero(other), 1))
+    both, either = int(np.count_nonzero(one & other)), int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+    return 2.0 * both / either if either else 0.0
