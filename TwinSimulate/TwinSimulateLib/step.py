@@ -12,7 +12,7 @@ from TwinCore import Image, InvalidInput, Job, Quantity, Table
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
-from .model import Anatomy, Comparison, Observation, Posterior
+from .model import Anatomy, Comparison, Observation, Posterior, Result
 from .radiotherapy import SCENARIOS, Schedule
 from .tumour_growth import TumourGrowth
 from .twin_anatomy import anatomy_of
@@ -41,6 +41,8 @@ class Forecast:
         Viable tumour volume over time: a median and four band edges a scenario.
     frames : list of Image
         Density over time of the member nearest the median, under the first scenario.
+    moved : Result, optional
+        Of that member at the horizon, if it moves the tissue.
     """
 
     volume_ml: float
@@ -48,6 +50,7 @@ class Forecast:
     posterior: Posterior
     volumes: Table
     frames: list[Image]
+    moved: Result | None = None
 
 
 @dataclass
@@ -133,8 +136,10 @@ class SimulationStep:
             member = posterior.samples(self.members, self.seed)[first.median_member()]
             days = np.linspace(0, self.horizon_days, FRAMES).tolist()
             shown = model.frames(inputs, member, days, frames, self.scenarios[0])
+            moves = any(p.name == "mass_effect_strain" and p.default > 0 for p in model.parameters)
+            moved = model.simulate(inputs, member, days[-1:], frames, self.scenarios[0]) if moves else None
         volume_ml = float(np.count_nonzero(inputs.tissue("tumour")) * inputs.grid.voxel_volume_ml)
-        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown)
+        return Forecast(volume_ml, comparison, posterior, _volume_table(comparison), shown, moved)
 
     def write(self, run: Run, outputs: Forecast) -> None:
         results: dict[str, Quantity | str] = {
@@ -146,6 +151,10 @@ class SimulationStep:
             run.add_image(prediction.fields["density"], "field")
             results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
         run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
+        if outputs.moved is not None:
+            run.add_transform(outputs.moved.transforms["tissue"], name="Mass effect")
+            run.add_image(outputs.moved.fields["displacement"], "field")
+            results["largest_displacement"] = outputs.moved.numbers["largest_displacement"]
         run.add_table(outputs.comparison.table)
         add_fit(run, outputs.posterior)
         volumes = run.add_table(outputs.volumes)
