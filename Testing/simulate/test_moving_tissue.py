@@ -86,7 +86,7 @@ def test_a_ball_grows_and_pushes_as_lame_has_it():
     assert ball.moving.deformation.volume.min() > 0.9
 
 
-def test_it_converges_at_second_order_in_the_interval():
+def test_it_converges_with_the_interval_faster_than_at_first_order():
     found = []
     for interval in (10.0, 5.0, 2.5, 1.0):
         ball = Ball(0.15, interval, scale=0.5)

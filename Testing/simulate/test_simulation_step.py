@@ -12,6 +12,7 @@ from TwinCore.scene import (
     node_to_segmentations,
     node_to_sequence,
     node_to_table,
+    node_to_transform,
     snapshot,
 )
 from TwinCore.scene.sequences import browser_of
@@ -77,6 +78,17 @@ def test_a_prediction_is_left_in_the_scene(twin):
     assert twin.nodes("plot")
     assert 0 < run.results["discretisation_error"].value < 0.05
     assert twin.provenance()[0]["parameters"]["seed"] == 0
+
+
+def test_tissue_that_moves_leaves_its_move_in_the_scene(twin):
+    tissues = {"tumour": "GTV", "white matter": "Body", "grey matter": "Body"}
+    given = {"horizon_days": 5, "members": 2, "scenarios": SCENARIOS[:1], "values": {"mass_effect_strain": 0.2}}
+    run = execute(twin, SimulationStep("glioma", tissues, **given))
+    move = node_to_transform(twin.node("transform"))
+    shift = next(f for f in map(node_to_image, twin.nodes("field")) if f.unit == "mm")
+    assert shift.array.max() == pytest.approx(run.results["largest_displacement"].value)
+    assert shift.array.max() > 0
+    assert np.abs(move.pull(shift.grid.centre + [8.0, 0, 0]) - shift.grid.centre - [8.0, 0, 0]).max() > 0
 
 
 def test_follow_up_calibrates_the_prediction(twin):

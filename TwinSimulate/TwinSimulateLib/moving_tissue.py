@@ -5,7 +5,7 @@ The tissue stays in equilibrium with the growth so far: each part of it would, a
 seen. Growth is followed where each part lay on that scan (`DeformedDiffusion`), so that tissues, barriers and fibres
 move with it and nothing is resampled on the way. For an interval the tumour grows in the tissue as it will be half-way,
 by the speed with which it moved before; then the tissue takes its new place, and the density falls where the volume
-rises: second order in the interval.
+rises.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from TwinCore.parameter import complete
 from TwinCore.units import NO_UNIT
 
 from .model import Anatomy
-from .numerics.travelling_wave import front_length_mm, front_speed_mm_per_day
+from .numerics.travelling_wave import front_reach_mm
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .tumour_run import checked_times, run_member
-from .tumour_stage import Stages
+from .tumour_stage import EDGE_DENSITY, Stages
 
 SPACING_MM = 3.0
 """Of the coarse grid: its volumes are within a few per cent of the exact ones, docs/models/tumour_growth.md."""
@@ -117,8 +117,8 @@ class Preview:
 
     def _ready(self, member: Mapping[str, float], day: float) -> Stages:
         """The stage for a member, made if it is not there: it depends on the tissues' ratios and on the front's way."""
-        diffusivity, rate = member["diffusivity"], member["proliferation_rate"]
-        reach = front_speed_mm_per_day(diffusivity, rate) * day + 3.0 * front_length_mm(diffusivity, rate)
+        growth = member["diffusivity"], member["proliferation_rate"]
+        reach = front_reach_mm(*growth, day, member["detection_threshold"], EDGE_DENSITY)
         reach += COARSE_VOXELS * self._spacing
         margin = next((m for m in MARGINS_MM if m >= reach), math.ceil(reach))
         relative = self._model.relative_diffusivity(member)

@@ -14,7 +14,7 @@ from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
 from . import registry
 from .declared import CELLULARITY
-from .model import Anatomy, Comparison, Posterior
+from .model import Anatomy, Comparison, Posterior, Result
 from .predicted_outlines import Outlines, predicted_outlines
 from .radiotherapy import SCENARIOS
 from .schedule_search import SearchResult, search_schedule
@@ -54,6 +54,8 @@ class Forecast:
         Density over time of the member nearest the median, under the first scenario.
     outlines : Outlines
         Of the same member over time, under every scenario.
+    moved : Result, optional
+        Of that member at the horizon under the first scenario, if it moves the tissue.
     search : SearchResult, optional
         Its best schedule is a scenario of the comparison, too.
     margins : Margins, optional
@@ -65,6 +67,7 @@ class Forecast:
     volumes: Table
     frames: list[Image]
     outlines: Outlines
+    moved: Result | None = None
     search: SearchResult | None = None
     margins: Margins | None = None
 
@@ -191,9 +194,12 @@ class SimulationStep:
             first = comparison.predictions[self.scenarios[0].name].curves["volume"]
             member = posterior.samples(self.members, self.seed)[first.median_member()]
             shown, outlines = self._over_time(model, inputs, member, frames)
+            moves = any(p.name == "mass_effect_strain" and p.default > 0 for p in model.parameters)
+            end = [float(self.horizon_days)]
+            moved = model.simulate(inputs, member, end, frames, self.scenarios[0]) if moves else None
         volume_ml = float(np.count_nonzero(inputs.tissue("tumour")) * inputs.grid.voxel_volume_ml)
         volumes = _volume_table(comparison)
-        return Forecast(volume_ml, comparison, posterior, volumes, shown, outlines, found, covered)
+        return Forecast(volume_ml, comparison, posterior, volumes, shown, outlines, moved, found, covered)
 
     def _over_time(
         self, model: TumourGrowth, inputs: Anatomy, member: Mapping[str, float], job: Job
@@ -220,6 +226,10 @@ class SimulationStep:
             results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
         played = run.add_sequence(outputs.frames, f"Tumour growth, {self.scenarios[0].name}")
         run.add_segmentations(outputs.outlines.over_time, "Predicted outline", outputs.outlines.surfaces, played)
+        if outputs.moved is not None:
+            run.add_transform(outputs.moved.transforms["tissue"], name="Mass effect")
+            run.add_image(outputs.moved.fields["displacement"], "field")
+            results["largest_displacement"] = outputs.moved.numbers["largest_displacement"]
         run.add_table(outputs.comparison.table)
         if outputs.search is not None:
             run.add_table(outputs.search.table)
