@@ -129,9 +129,7 @@ def test_a_deformed_tensor_is_refused_and_a_deformed_dose_is_carried(twin):
     dose = Image(np.broadcast_to(np.arange(20, dtype=np.float32), GRID.shape).copy(), GRID, unit="Gy", name="dose")
     twin.add_field(dose, image)
     found = anatomy_of(twin, (*NEEDS, DOSE), {}).images["dose"]
-    assert found.array[10, 10, 10] == pytest.approx(dose.array[10, 10, 10] + 2, abs=0.01) or found.array[
-        10, 10, 10
-    ] == pytest.approx(dose.array[10, 10, 10] - 2, abs=0.01)
+    assert found.array[10, 10, 10] == pytest.approx(dose.array[10, 10, 10] + 2, abs=0.01)  # from 2 mm further on
     twin.add_field(tensors([1, 0, 0]), image)
     with pytest.raises(InvalidInput, match="would be moved by a deformation"):
         anatomy_of(twin, (*NEEDS, DOSE), {})
