@@ -142,7 +142,7 @@ class LivePreview:
         words = _("Day {day}, {treatment}: about {volume} mL, on a coarse grid of {spacing} mm.")
         if exact:
             words = _(
-                "Day {day}, {treatment}: {volume} mL, one run on a grid of {spacing} mm. Apply gives the intervals."
+                "Day {day}, {treatment}: {volume} mL by one run, on a grid of {spacing} mm. Apply gives intervals."
             )
         self._say(
             words.format(
