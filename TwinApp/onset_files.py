@@ -21,7 +21,7 @@ from TwinCore.units import NO_UNIT
 from TwinCore.volume_file import read_volume
 from TwinSimulateLib.model import Anatomy, Estimate
 from TwinSimulateLib.onset_unknowns import OnsetPosterior
-from TwinSimulateLib.radiotherapy import Schedule
+from TwinSimulateLib.treatment_text import parse_scenarios
 from TwinSimulateLib.tumour_onset import TumourOnset
 
 from .onset_picture import draw_onset
@@ -112,7 +112,7 @@ def fit_files(
     horizon_days : int
         How far ahead; 0 for today alone.
     scenarios : sequence of str
-        As `Schedule.parse` reads them.
+        As `treatment_text.parse_scenarios` reads them.
     members, seed : int
         Size and seed of the ensemble.
     patient : str
@@ -129,7 +129,7 @@ def fit_files(
         If a file cannot be read or used, or the job was cancelled; nothing is written then.
     """
     job, started = job or Job(), datetime.now().astimezone()
-    schedules = [Schedule.parse(text) for text in scenarios]
+    schedules = parse_scenarios(scenarios)
     if not 2 <= members <= 10_000 or not 0 <= horizon_days <= 3650:
         raise InvalidInput("An ensemble needs from 2 to 10000 members, and a horizon is from 0 to 3650 days.")
     model = TumourOnset()

@@ -110,7 +110,7 @@ def voxel_centres(node: vtkMRMLSegmentationNode, identifier: str) -> np.ndarray:
     segment = node.GetSegmentation().GetSegment(identifier)
     labels = segment.GetRepresentation(LABELMAP) if segment is not None else None
     scalars = labels.GetPointData().GetScalars() if labels is not None else None
-    if scalars is None or not scalars.GetNumberOfTuples():
+    if labels is None or scalars is None or not scalars.GetNumberOfTuples():
         return np.zeros((0, 3))
     filled = vtk_to_numpy(scalars).reshape(labels.GetDimensions()[::-1]) == segment.GetLabelValue()
     matrix = vtkMatrix4x4()

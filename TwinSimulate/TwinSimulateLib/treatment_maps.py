@@ -64,15 +64,15 @@ class StageMaps:
             return self.resected
         return distance <= (surgery.margin_mm or 0.0)
 
-    def without(self, equation: ReactionDiffusion, surgery: Surgery) -> ReactionDiffusion:
-        """The equation on what surgery leaves of its domain: nothing crosses the cavity.
+    def without(self, domain: np.ndarray, surgery: Surgery) -> ReactionDiffusion:
+        """The equation on what surgery leaves of a domain: nothing crosses the cavity.
 
         Raises
         ------
         InvalidInput
             If it leaves nothing.
         """
-        left = equation.domain & ~self.cavity(surgery)
+        left = domain & ~self.cavity(surgery)
         if not left.any():
             raise InvalidInput(f"Treatment {surgery.name!r} leaves no tissue round the tumour.")
         return self.stage.on_domain(left)

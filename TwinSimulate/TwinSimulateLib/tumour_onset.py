@@ -19,12 +19,14 @@ from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Table, ce
 from TwinCore.parameter import complete
 from TwinCore.units import DAY, MILLILITRE, MILLIMETRE, NO_UNIT
 
-from .model import Anatomy, Estimate, Observation, Posterior, Result
+from .model import Anatomy, Estimate, Posterior, Result
 from .onset_fit import FIT_MM, SEARCH_MM, OnsetFit, fit_onset, smoothed
 from .onset_forward import OnsetForward
 from .onset_unknowns import FITTED, ORIGIN, OnsetPosterior, onset, prior
-from .radiotherapy import NO_TREATMENT, Schedule
+from .radiotherapy import NO_TREATMENT
+from .treatment import Treatment
 from .tumour_growth import TumourGrowth
+from .tumour_observations import TumourObservation
 from .tumour_stage import Stages
 
 LEAST_RADIUS_MM = 5.0
@@ -93,9 +95,9 @@ class TumourOnset(TumourGrowth):
     def calibrate(
         self,
         anatomy: Anatomy,
-        observations: Sequence[Observation],
+        observations: Sequence[TumourObservation],
         job: Job,
-        schedule: Schedule = NO_TREATMENT,
+        schedule: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -105,7 +107,7 @@ class TumourOnset(TumourGrowth):
         Parameters
         ----------
         anatomy : Anatomy
-        observations : sequence of Observation
+        observations : sequence of TumourObservation
             None: with follow-up, put `today`'s density into the anatomy as its image "density", and calibrate
             `TumourGrowth`.
         job : Job
@@ -125,7 +127,12 @@ class TumourOnset(TumourGrowth):
         return self.fit(anatomy, job).posterior
 
     def check_calibration(  # type: ignore[override]
-        self, anatomy: Anatomy, observations: Sequence[Observation], posterior: OnsetPosterior, job: Job, seed: int = 0
+        self,
+        anatomy: Anatomy,
+        observations: Sequence[TumourObservation],
+        posterior: OnsetPosterior,
+        job: Job,
+        seed: int = 0,
     ) -> Table:
         """The fit's unknowns beside an ensemble smoother's, as normal numbers: means, deviations and shift in these."""
         found = smoothed(OnsetForward(anatomy, SEARCH_MM), self.prior(anatomy), posterior, job, seed)

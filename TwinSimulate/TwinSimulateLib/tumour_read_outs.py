@@ -28,7 +28,7 @@ from .area_average import area_average
 from .cellularity import NOISE_SD
 from .model import Observation
 from .numerics.level_set import share_above
-from .radiotherapy import Schedule
+from .treatment import Treatment
 from .tumour_observations import Cellularity, ImageObservation, Outline, TumourObservation, VoxelMap
 from .tumour_run import SMALLEST_ML, checked_times, run_member
 from .tumour_stage import Stage, Stages
@@ -231,7 +231,7 @@ def shown(
     spacing_mm: float,
     member: Mapping[str, float],
     outs: Sequence[ReadOut],
-    schedule: Schedule,
+    schedule: Treatment,
     job: Job,
 ) -> list[np.ndarray]:
     """What the member would show at each observation, from one run."""

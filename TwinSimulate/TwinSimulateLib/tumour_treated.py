@@ -10,6 +10,7 @@ from TwinCore import InvalidInput, Job
 
 from .chemotherapy import Chemotherapy, efficacy_of
 from .moving_tissue import MovingTissue
+from .numerics.diffusion import ReactionDiffusion
 from .radiotherapy import Schedule
 from .surgery import Surgery
 from .treatment import Treatment
@@ -36,7 +37,7 @@ class TreatedTumour:
         self._drugs = [(c, efficacy_of(member, c)) for c in courses if isinstance(c, Chemotherapy)]
         self.day = 0.0
         start = maps.stage.day_zero(member)
-        self.equation = maps.stage.growing(member, start)
+        self.equation: ReactionDiffusion | MovingTissue = maps.stage.growing(member, start)
         if self._surgery and isinstance(self.equation, MovingTissue):
             raise InvalidInput(
                 f"Treatment {treatment.name!r}: how tissue gives way round a cavity is not modelled; leave surgery "
@@ -70,7 +71,7 @@ class TreatedTumour:
         for surgery in self._surgery:
             if surgery.day == self.day:
                 density = self.equation.density(self.state)
-                self.equation = self._maps.without(self.equation, surgery)
+                self.equation = self._maps.without(self.equation.domain, surgery)
                 self.state, treated = self.equation.state(density), True
         for _, days, survivors in self._radiotherapy:
             if self.day in days:
