@@ -213,4 +213,8 @@ def test_glioma_is_slower_in_grey_matter():
     assert [(r.kind, r.name) for r in glioma.requires() if r.optional] == [
         ("segment", "barrier"),
         ("image", "diffusion_tensor"),
+        ("image", "dose"),
+        ("image", "hypoxia"),
+        ("image", "drug_delivery"),
+        ("segment", "resection"),
     ]
