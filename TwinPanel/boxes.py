@@ -8,7 +8,7 @@ import qt
 
 from .twin_selector import HEADER_HEIGHT, ROW_HEIGHT
 
-MOST_ROWS, MOST_COLUMNS = 14, 4
+MOST_ROWS, MOST_COLUMNS = 20, 4
 """That are shown without scrolling."""
 SCROLL_BAR = 16
 """Pixels."""

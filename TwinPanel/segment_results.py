@@ -93,7 +93,7 @@ def _of_module(twin: Twin, module: str) -> list:
 def rows_of(table) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table of segments: volume in mL, with its 90 % interval where there is one, and surface."""
     columns = table.columns
-    header = [_("Segment"), _("Volume (mL)"), _("90 % interval"), _("Surface (cm²)")]
+    header = [_("Segment"), _("Volume (mL)"), _("90 % interval"), _("Area (cm²)")]
     rows = []
     for row, name in enumerate(columns["segment"]):
         low, high = (float(columns[c][row]) if c in columns else math.nan for c in (LOW, HIGH))

@@ -75,7 +75,7 @@ def rows_of(table: Table) -> tuple[list[str], list[list[str]]]:
         row = [_labelled(name, table)]
         for at, value in enumerate(columns[name]):
             ends = [float(columns[name + end][at]) for end in (LOW, HIGH) if name + end in columns]
-            low_high = _("\n{low} to {high}").format(low=_number(ends[0]), high=_number(ends[1])) if ends else ""
+            low_high = _("\n{low} to {high}").format(low=_end(ends[0]), high=_end(ends[1])) if ends else ""
             row.append(_number(value) + low_high)
         rows.append(row)
     return ["", *map(str, columns["scenario"])], rows
@@ -88,3 +88,8 @@ def _labelled(name: str, table: Table) -> str:
 
 def _number(value: float) -> str:
     return _("never") if math.isinf(float(value)) else digits(float(value))
+
+
+def _end(value: float) -> str:
+    """An end of an interval, in which nothing of note is none."""
+    return "0" if abs(value) < 1e-3 else _number(value)

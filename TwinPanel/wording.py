@@ -24,10 +24,10 @@ def digits(value: float) -> str:
     """A number to three digits, without powers of ten as far as readers can do without.
 
     >>> digits(1112.6), digits(0.012345), digits(3.2e-9), digits(0)
-    ('1113', '0.0123', '< 0.001', '0')
+    ('1113', '0.0123', '<0.001', '0')
     """
     if 1000 <= abs(value) < 1e6:
         return f"{value:.0f}"
     if 0 < abs(value) < 1e-3:
-        return "< 0.001" if value > 0 else "> -0.001"
+        return "<0.001" if value > 0 else ">-0.001"
     return f"{value:.3g}"
