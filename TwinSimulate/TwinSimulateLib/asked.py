@@ -87,10 +87,6 @@ def treatment_of(
     return parse(" + ".join(parts))
 
 
-schedule_of = treatment_of
-"""The name that it had when a treatment was radiotherapy alone."""
-
-
 def scenarios_of(model: str, rows: Sequence[Sequence[float]]) -> list[Treatment]:
     """The treatments that rows of numbers stand for; of a model over time no treatment is the first."""
     given: list[Treatment] = [treatment_of(*row) for row in rows]
