@@ -170,7 +170,6 @@ def test_a_glioma_presses_the_ventricle_beside_it(head):
     left = resample(Image(ventricle.astype(np.float32), anatomy.grid), anatomy.grid, move).array
     assert left.sum() < 0.97 * ventricle.sum()
     assert found.fields["displacement"].array.max() == found.numbers["largest_displacement"].value > 0.5
-    assert found.numbers["burden_ml"] is not None if "burden_ml" in found.numbers else True
     assert found.curves["volume"].values[0] == pytest.approx(still.curves["volume"].values[0], rel=1e-5)
 
 

@@ -208,11 +208,13 @@ def _advance(
             seen = [voxels_above(tumour.equation, tumour.state, threshold) for threshold in thresholds]
             volume[n] = [above * grid.voxel_volume_ml for above, _ in seen]
             burden[n] = seen[0][1] * grid.voxel_volume_ml
+            wanted = keep or n == times_days.size - 1
+            density = tumour.density() if wanted or reaching else None
             if reaching:
                 axes = grid.ijk_to_ras[:3, 2::-1]
-                diameter[n], reach[n] = extent(tumour.density(), thresholds[0], axes, stage.distance_mm)
-            if keep or n == times_days.size - 1:
-                kept.append(tumour.density())
+                diameter[n], reach[n] = extent(density, thresholds[0], axes, stage.distance_mm)
+            if wanted:
+                kept.append(density)
                 moves.append(tumour.equation.transform)
         if tumour.treat() or time == times_days[-1]:
             least = min(least, tumour.burden_ml)
