@@ -31,8 +31,9 @@ from TwinCore import Grid, Image, Segmentation  # noqa: E402
 from TwinCore.scene import Twin, new_scene, set_meaning  # noqa: E402
 
 MODULES = ("TwinFusion", "TwinSegment", "TwinSimulate")
-OPENINGS, CANCELS, ANSWERS, SIDE = 5, 3, 40, 512
-BUSY_S = 3.0
+OPENINGS, CANCELS, ANSWERS, SIDE = 5, 2, 40, 512
+SPACING_MM = 2.0
+BUSY_S = 0.7
 """After which a run is cancelled."""
 OPEN = """
 import sys, time
@@ -74,10 +75,10 @@ def _opening(name: str) -> tuple[float, float]:
     return tuple(map(float, done.stdout.split()[-2:]))
 
 
-def large_twin(scene, side: int = 160) -> Twin:
+def large_twin(scene, side: int = 120) -> Twin:
     """A ball in a body, so large that all modules have to do for a while."""
-    grid = Grid.isotropic((side,) * 3, 1.5)
-    far = np.sqrt(((np.indices(grid.shape) - side / 2) ** 2).sum(0)) * 1.5
+    grid = Grid.isotropic((side,) * 3, SPACING_MM)
+    far = np.sqrt(((np.indices(grid.shape) - side / 2) ** 2).sum(0)) * SPACING_MM
     noise = np.random.default_rng(0).normal(0, 8, grid.shape)
     ct = Image((np.where(far < 100, 40.0, -1000.0) + np.where(far < 30, 25.0, 0) + noise).astype(np.float32), grid)
     ct = Image(ct.array, grid, "CT", "[hnsf'U]", 0.0, "CT")
