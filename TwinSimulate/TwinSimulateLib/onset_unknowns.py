@@ -13,7 +13,7 @@ from scipy.stats import norm
 from TwinCore import LogNormal, Parameter
 from TwinCore.units import DAY, MILLIMETRE, NO_UNIT
 
-from .declared import Declaration, Requirement
+from .declared import CELLULARITY, Declaration, Requirement
 from .model import Posterior
 from .tumour_presets import growth
 
@@ -119,9 +119,11 @@ def onset(preset: str) -> Declaration:
     """What the model of a tumour from its onset says of itself: the growth model's parameters, and how it began."""
     declared = growth(preset)
     own = {p.name: p for p in (_RATIO, *_THRESHOLDS)}
-    parameters = tuple(own.pop(p.name, p) for p in declared.parameters)
+    # The density of day 0 is the onset's: neither the outline's error nor a map of cells has a say in it.
+    parameters = tuple(own.pop(p.name, p) for p in declared.parameters if p.name != "outline_scale")
+    requires = tuple(r for r in declared.requires if r is not CELLULARITY)
     outline = Requirement("segment", "flair", "outline on FLAIR at the reference scan, with or without the tumour")
-    return Declaration((*parameters, *own.values(), _AGE, *_ORIGINS), (*declared.requires, outline))
+    return Declaration((*parameters, *own.values(), _AGE, *_ORIGINS), (*requires, outline))
 
 
 @dataclass(frozen=True, eq=False)
