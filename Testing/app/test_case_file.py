@@ -62,7 +62,7 @@ def test_a_right_case_is_read(case):
     assert loaded.frames == {"T1": "T1"}
 
 
-MAP = '[[observation]]\nquantity = "{0}"\ndate = "2024-06-01"\npath = "t1.nii.gz"\n{1}'
+VISIT = '[[observation]]\nquantity = "{0}"\ndate = "2024-06-01"\npath = "t1.nii.gz"\n{1}'
 SCANNED = 'time = "2024-05-01"\n'
 
 
@@ -75,10 +75,10 @@ def test_a_case_takes_images_at_visits_with_dates(case, tmp_path):
         sitk.WriteImage(to_sitk(Image(adc, grid)), str(tmp_path / f"{name}.nii.gz"))
     adc = 'unit = "um2/s"\ninside = "labels.nii.gz"\nlabels = [1]'
     observations = [
-        MAP.format("cellularity", adc + "\nnoise_sd = 0.3").replace("t1.", "late."),
-        MAP.format("cellularity", adc + "\nstart = true").replace("t1.", "early.").replace("06-01", "05-01"),
-        MAP.format("outline", "labels = [1]\nthreshold = 0.16").replace("t1.", "labels."),
-        MAP.format("uptake", 'inside = "labels.nii.gz"\nimage = "T1"'),
+        VISIT.format("cellularity", adc + "\nnoise_sd = 0.3").replace("t1.", "late."),
+        VISIT.format("cellularity", adc + "\nstart = true").replace("t1.", "early.").replace("06-01", "05-01"),
+        VISIT.format("outline", "labels = [1]\nthreshold = 0.16").replace("t1.", "labels."),
+        VISIT.format("uptake", 'inside = "labels.nii.gz"\nimage = "T1"'),
     ]
     loaded = load_case(case(image=SCANNED + "\n".join(observations)))
     late, outline, uptake = loaded.observations
@@ -96,27 +96,27 @@ def test_a_case_takes_images_at_visits_with_dates(case, tmp_path):
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (MAP.format("cellularity", ""), "reference image has no date"),
-        (SCANNED + MAP.format("cellularity", "").replace("2024-06", "2024-04"), "before the reference scan"),
-        (SCANNED + MAP.format("cellularity", ""), "from 0 to 1"),
-        (SCANNED + MAP.format("cellularity", "time_days = 3"), "either date"),
-        (SCANNED + MAP.format("cellularity", 'date = "x"').replace('date = "2024-06-01"\n', ""), "not an ISO date"),
-        (SCANNED + MAP.format("outline", "").replace('date = "2024-06-01"\n', ""), "either date"),
-        (SCANNED + MAP.format("outline", "").replace('path = "t1.nii.gz"', ""), "needs the path"),
-        (SCANNED + MAP.format("outline", "noise_sd = 0.1"), "outline has no noise_sd"),
-        (SCANNED + MAP.format("uptake", "log_sd = 0.1"), "uptake has no log_sd"),
-        (SCANNED + MAP.format("cellularity", 'unit = "mm2/s"'), "needs inside"),
-        (SCANNED + MAP.format("cellularity", "labels = [1]"), "not given"),
-        (SCANNED + MAP.format("uptake", 'inside = "labels.nii.gz"\nlabels = [9]'), r"no voxel has the labels \[9\]"),
-        (SCANNED + MAP.format("cellularity", 'unit = "mm2/s"\ninside = "labels.nii.gz"'), "is its unit"),
+        (VISIT.format("cellularity", ""), "reference image has no date"),
+        (SCANNED + VISIT.format("cellularity", "").replace("2024-06", "2024-04"), "before the reference scan"),
+        (SCANNED + VISIT.format("cellularity", ""), "from 0 to 1"),
+        (SCANNED + VISIT.format("cellularity", "time_days = 3"), "either date"),
+        (SCANNED + VISIT.format("cellularity", 'date = "x"').replace('date = "2024-06-01"\n', ""), "not an ISO date"),
+        (SCANNED + VISIT.format("outline", "").replace('date = "2024-06-01"\n', ""), "either date"),
+        (SCANNED + VISIT.format("outline", "").replace('path = "t1.nii.gz"', ""), "needs the path"),
+        (SCANNED + VISIT.format("outline", "noise_sd = 0.1"), "outline has no noise_sd"),
+        (SCANNED + VISIT.format("uptake", "log_sd = 0.1"), "uptake has no log_sd"),
+        (SCANNED + VISIT.format("cellularity", 'unit = "mm2/s"'), "needs inside"),
+        (SCANNED + VISIT.format("cellularity", "labels = [1]"), "not given"),
+        (SCANNED + VISIT.format("uptake", 'inside = "labels.nii.gz"\nlabels = [9]'), r"no voxel has the labels \[9\]"),
+        (SCANNED + VISIT.format("cellularity", 'unit = "mm2/s"\ninside = "labels.nii.gz"'), "is its unit"),
         (
             SCANNED
-            + MAP.format("uptake", 'image = "T2"')
+            + VISIT.format("uptake", 'image = "T2"')
             + '\n[[image]]\nname = "T2"\npath = "t1.nii.gz"\nmodality = "MR"',
             "not in the frame of the reference",
         ),
         (
-            SCANNED + MAP.format("cellularity", 'unit = "um2/s"\ninside = "labels.nii.gz"\nstart = true'),
+            SCANNED + VISIT.format("cellularity", 'unit = "um2/s"\ninside = "labels.nii.gz"\nstart = true'),
             "not on day 31|is its unit",
         ),
     ],
