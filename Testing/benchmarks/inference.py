@@ -38,7 +38,7 @@ from TwinSegmentLib.networks.model import AT_ONCE
 from TwinSegmentLib.networks.module_network import ModuleNetwork
 from TwinSegmentLib.networks.windows import fitted_windows, window_starts, windowed
 
-SHAPE, WINDOW, OVERLAP, CLASSES, MULTIPLE = (192, 224, 192), (96, 96, 96), 0.25, 5, 16
+SHAPE, WINDOW, OVERLAP, CLASSES = (192, 224, 192), (96, 96, 96), 0.25, 5
 HEAD_RADII = (68, 88, 66)
 REPEATS = 3
 T1 = Path(os.environ.get("DIGITALTWIN_DATA", "../shared/data")) / "brain_t1/t1_crop.nii.gz"
@@ -75,10 +75,12 @@ def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> l
 
     import torch
 
-    network = ModuleNetwork(module, 1, CLASSES, MULTIPLE)
+    from TwinSegmentLib.networks.torch_module import least_multiple
+
+    network = ModuleNetwork(module, 1, CLASSES, least_multiple(module, 1, WINDOW[0] // 3))
     each = partial(Engine(network, {}).each, at_once=AT_ONCE)
     # Windows of another size are another engine, so that neither is made anew in its turn.
-    size, starts = fitted_windows(inside, WINDOW, OVERLAP, network.window_freedom, MULTIPLE)
+    size, starts = fitted_windows(inside, WINDOW, OVERLAP, network.window_freedom, network.multiple)
     fitted_each = partial(Engine(network, {}).each, at_once=AT_ONCE if len(starts) > 1 else 1)
     last = copy.deepcopy(module).to(memory_format=torch.channels_last_3d)
     methods = {

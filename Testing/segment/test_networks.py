@@ -58,6 +58,16 @@ def test_many_images_side_by_side_give_what_each_gives_alone(name):
         np.testing.assert_array_equal(found, again)
 
 
+def test_the_sizes_that_a_module_takes_are_tried():
+    nn = pytest.importorskip("torch").nn
+    from TwinSegmentLib.networks.torch_module import least_multiple
+
+    down_and_up = nn.Sequential(nn.MaxPool3d(2), nn.MaxPool3d(2), nn.Upsample(scale_factor=4))
+    assert least_multiple(down_and_up, 1, 32) == 4
+    assert least_multiple(nn.Conv3d(2, 3, 3, padding=1), 2, 32) == 1
+    assert least_multiple(nn.MaxPool3d(64), 1, 32) == 32
+
+
 def test_group_normalisation_is_torchs():
     """Of a signal far from zero, which sums of squares alone would lose."""
     torch = pytest.importorskip("torch")

@@ -84,6 +84,10 @@ def read_bundle(path: str | Path, given: Mapping[str, Any] | None = None) -> Mod
     module = _module(network_name, arguments, path.name)
     _load_weights(files, module, path.name)
     network = ModuleNetwork(module, channels, len(labels), math.gcd(LARGEST_MULTIPLE, *(window or ())))
+    if network.window_freedom:
+        from ..networks.torch_module import least_multiple
+
+        network = replace(network, multiple=least_multiple(module, channels, network.multiple))
     return Model(
         path.stem,
         network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -39,6 +40,29 @@ def compiled_module(module: torch.nn.Module, channels: int, shape: tuple[int, in
     model = frontend.convert(frontend.load(decoder))
     model.reshape([1, channels, *shape])
     return infer_each(model, at_once)
+
+
+def least_multiple(module: torch.nn.Module, channels: int, largest: int) -> int:
+    """The least power of 2 of which an input's size must be a multiple, tried on tensors of sizes without numbers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        From (1, channels, k, j, i) to (1, classes, k, j, i).
+    channels : int
+    largest : int
+        A multiple that is known to do, and is given if no lesser one does.
+    """
+    sizes_alone = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
+    multiple = 1
+    while multiple < largest:
+        shape = (3 * largest + multiple,) * 3
+        with contextlib.suppress(RuntimeError, ValueError), torch.inference_mode():
+            image = torch.zeros(1, channels, *shape, device="meta")
+            if torch.func.functional_call(module, sizes_alone, (image,)).shape[2:] == shape:
+                return multiple
+        multiple *= 2
+    return largest
 
 
 def run_module(module: torch.nn.Module) -> Each:
