@@ -62,7 +62,7 @@ def model():
 
 def test_what_drives_a_tumour_s_volume(model, anatomy):
     schedule, job = Schedule.of(2, 2.0), Job()
-    table = sensitivity(model, anatomy, model.prior(), [0.0, 20.0], job, samples=16, schedule=schedule)
+    table = sensitivity(model, anatomy, model.prior(), [0.0, 20.0], job, samples=16, treatment=schedule)
     rows = zip(table.columns["read_out"], table.columns["parameter"], table.columns["total"])
     total = {(read_out, parameter): share for read_out, parameter, share in rows}
     assert total["surviving_fraction", "proliferation_rate"] == total["surviving_fraction", "diffusivity"] == 0.0

@@ -40,7 +40,7 @@ def sensitivity(
     samples, seed : int
         `samples` times two more than there are parameters is the number of runs.
     **options
-        What else `model.simulate` takes, such as a schedule.
+        What else `model.simulate` takes, such as a treatment.
 
     Returns
     -------

@@ -36,14 +36,14 @@ class TumourCalibration:
         Where it runs.
     earlier : Posterior, optional
         Of earlier visits, the prior of this calibration; the parameters' own priors, if there is none.
-    schedule : Treatment
+    treatment : Treatment
         Treatment that the patient received.
     """
 
     parameters: tuple[Parameter, ...]
     stages: Stages
     earlier: Posterior | None
-    schedule: Treatment
+    treatment: Treatment
 
     def posterior(self, observations: Sequence[TumourObservation], job: Job, seed: int) -> Posterior:
         """See `TumourGrowth.calibrate`."""
@@ -71,13 +71,13 @@ class TumourCalibration:
     ) -> tuple[Calibration, Placed]:
         """The problem and where its runs are; radiosensitivity is left alone where no fraction came in time."""
         last = observations[-1].time_days
-        left = uncorrelated(prior, self.schedule.without_effect(last))
+        left = uncorrelated(prior, self.treatment.without_effect(last))
         free = [n for n in range(len(prior.parameters)) if n not in left]
         placed = self._placed(prior, observations, job)
 
         def forward(values):
             member = {**complete(self.parameters, {}), **values}
-            return np.concatenate(shown(self.stages, placed.spacing_mm, member, placed.outs, self.schedule, job))
+            return np.concatenate(shown(self.stages, placed.spacing_mm, member, placed.outs, self.treatment, job))
 
         observed, sd = (np.concatenate([getattr(out, part) for out in placed.outs]) for part in ("observed", "sd"))
         effective = sum(out.effective for out in placed.outs)
@@ -91,7 +91,7 @@ class TumourCalibration:
         if any(isinstance(o, ImageObservation) for o in observations):
             # So must the box hold a tumour one deviation faster each way, for images are laid on that box.
             faster = self._away(prior, diffusivity=1.0, proliferation_rate=1.0)
-            run_member(self.stages, spacing, faster, self.schedule, checked_times([last]), (0.5,), job)
+            run_member(self.stages, spacing, faster, self.treatment, checked_times([last]), (0.5,), job)
         return Placed(spacing, read_outs(observations, self.stages.stage(spacing)))
 
     def _away(self, prior: Posterior, **deviations: float) -> dict[str, float]:
@@ -141,7 +141,7 @@ class TumourCalibration:
             [
                 [
                     out.number(data)
-                    for out, data in zip(outs[h], shown(self.stages, h, member, outs[h], self.schedule, job))
+                    for out, data in zip(outs[h], shown(self.stages, h, member, outs[h], self.treatment, job))
                 ]
                 for h, member in zip(spacings, drawn)
             ]

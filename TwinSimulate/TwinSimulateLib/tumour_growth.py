@@ -73,7 +73,7 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
     ) -> Result:
         """One run.
 
@@ -86,7 +86,7 @@ class TumourGrowth(Model):
         times_days : sequence of float
             Days from the reference scan, ascending; volumes on the day of a fraction are those before it.
         job : Job
-        schedule : Treatment
+        treatment : Treatment
             Where the anatomy has no image "dose", the whole tissue receives what is prescribed.
 
         Returns
@@ -105,7 +105,7 @@ class TumourGrowth(Model):
         MissingInput, InvalidInput, NotResolved
         """
         times = checked_times(times_days)
-        run, stages = self._run(anatomy, parameters, times, schedule, job)
+        run, stages = self._run(anatomy, parameters, times, treatment, job)
         member = complete(self.parameters, parameters)
         field = Image(
             stages.on_anatomy(run.densities[-1], run.stage),
@@ -125,7 +125,7 @@ class TumourGrowth(Model):
             "minimum_volume": Quantity(float(run.volume_ml[:, 0].min()), MILLILITRE),
             "diameter": Quantity(float(run.diameter_mm[-1]), MILLIMETRE),
             "reach": Quantity(float(run.reach_mm[-1]), MILLIMETRE),
-            "surviving_fraction": Quantity(schedule.survival(member), NO_UNIT),
+            "surviving_fraction": Quantity(treatment.survival(member), NO_UNIT),
             "tcp": Quantity(float(control_probability([run.least_burden_ml], [member])[0]), NO_UNIT),
         }
         curves = {name: Curve(times, values, CURVES[name]) for name, values in shown.items()}
@@ -145,11 +145,11 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
     ) -> list[Image]:
         """The density of one run at each time, on the anatomy's grid."""
         times = checked_times(times_days)
-        run, stages = self._run(anatomy, parameters, times, schedule, job, keep=True)
+        run, stages = self._run(anatomy, parameters, times, treatment, job, keep=True)
         return [
             Image(
                 stages.on_anatomy(density, run.stage),
@@ -166,7 +166,7 @@ class TumourGrowth(Model):
         anatomy: Anatomy,
         observations: Sequence[TumourObservation],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -180,7 +180,7 @@ class TumourGrowth(Model):
             An `Observation` is of "volume", in mL. One at day 0 that shows more than the outline itself (a volume or an
             outline at another threshold, as FLAIR beside T1 with contrast, or a map) tells D/rho.
         job : Job
-        schedule : Treatment
+        treatment : Treatment
             That the patient received.
         seed : int
             For the ensemble that predicts the held-out visit.
@@ -193,7 +193,7 @@ class TumourGrowth(Model):
         Posterior
             With `held_out` where there are more than two visits, the reference scan being one, or any after a `prior`.
         """
-        return self._calibration(anatomy, prior, schedule).posterior(observations, job, seed)
+        return self._calibration(anatomy, prior, treatment).posterior(observations, job, seed)
 
     def check_calibration(
         self,
@@ -201,7 +201,7 @@ class TumourGrowth(Model):
         observations: Sequence[TumourObservation],
         posterior: Posterior,
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -210,7 +210,7 @@ class TumourGrowth(Model):
 
         It costs about eight times the calibration that gave `posterior`; what was given to that is given here.
         """
-        return self._calibration(anatomy, prior, schedule).check(observations, posterior, job, seed)
+        return self._calibration(anatomy, prior, treatment).check(observations, posterior, job, seed)
 
     def volume_error(
         self,
@@ -218,14 +218,14 @@ class TumourGrowth(Model):
         parameters: Mapping[str, float],
         times_days: Sequence[float],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
     ) -> float:
         """How wrong a run's volume is for its grid's sake, as a share of the largest: from a second, coarser run.
 
         It warns of more than 5 %, and raises `NotResolved` of more than 20 %.
         """
         member, times = complete(self.parameters, parameters), checked_times(times_days)
-        error, spacing = volume_error(self._stages(anatomy, parameters), member, schedule, times, job)
+        error, spacing = volume_error(self._stages(anatomy, parameters), member, treatment, times, job)
         check_discretisation(error, spacing, "tumour volume", job)
         return error
 
@@ -235,12 +235,12 @@ class TumourGrowth(Model):
         posterior: Posterior,
         times_days: Sequence[float],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
         members: int = 48,
         seed: int = 0,
     ) -> Result:
         """An ensemble under one treatment: `compare` with a single scenario."""
-        return self.compare(anatomy, posterior, [schedule], times_days, job, members, seed).predictions[schedule.name]
+        return self.compare(anatomy, posterior, [treatment], times_days, job, members, seed).predictions[treatment.name]
 
     def compare(
         self,
@@ -296,15 +296,15 @@ class TumourGrowth(Model):
         stiffness_kpa = PRESETS[self.preset].stiffness_kpa
         return Stages(anatomy, self.relative_diffusivity(values), self.spacing_mm, stiffness_kpa=stiffness_kpa)
 
-    def _run(self, anatomy, parameters, times, schedule, job, keep=False) -> tuple[Run, Stages]:
+    def _run(self, anatomy, parameters, times, treatment, job, keep=False) -> tuple[Run, Stages]:
         member, stages = complete(self.parameters, parameters), self._stages(anatomy, parameters)
         (spacing,) = stages.plan([member], float(times[-1]), job)
         return run_member(
-            stages, spacing, member, schedule, times, (member["detection_threshold"],), job, keep, not keep
+            stages, spacing, member, treatment, times, (member["detection_threshold"],), job, keep, not keep
         ), stages
 
-    def _calibration(self, anatomy: Anatomy, prior: Posterior | None, schedule: Treatment) -> TumourCalibration:
-        return TumourCalibration(self.parameters, self._stages(anatomy), prior, schedule)
+    def _calibration(self, anatomy: Anatomy, prior: Posterior | None, treatment: Treatment) -> TumourCalibration:
+        return TumourCalibration(self.parameters, self._stages(anatomy), prior, treatment)
 
 
 def _check_names(scenarios: Sequence[Treatment]) -> None:

@@ -97,7 +97,7 @@ class TumourOnset(TumourGrowth):
         anatomy: Anatomy,
         observations: Sequence[TumourObservation],
         job: Job,
-        schedule: Treatment = NO_TREATMENT,
+        treatment: Treatment = NO_TREATMENT,
         seed: int = 0,
         *,
         prior: Posterior | None = None,
@@ -111,7 +111,7 @@ class TumourOnset(TumourGrowth):
             None: with follow-up, put `today`'s density into the anatomy as its image "density", and calibrate
             `TumourGrowth`.
         job : Job
-        schedule, seed, prior
+        treatment, seed, prior
             Not used.
 
         Raises

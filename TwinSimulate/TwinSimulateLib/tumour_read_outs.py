@@ -231,7 +231,7 @@ def shown(
     spacing_mm: float,
     member: Mapping[str, float],
     outs: Sequence[ReadOut],
-    schedule: Treatment,
+    treatment: Treatment,
     job: Job,
 ) -> list[np.ndarray]:
     """What the member would show at each observation, from one run."""
@@ -239,7 +239,7 @@ def shown(
     levels = {threshold_of(out.observation, member) for out in outs if isinstance(out, VolumeReadOut)}
     thresholds = sorted(levels | {member["detection_threshold"]})
     pictured = any(not isinstance(out, VolumeReadOut) for out in outs)
-    run = run_member(stages, spacing_mm, member, schedule, times, thresholds, job, keep=pictured)
+    run = run_member(stages, spacing_mm, member, treatment, times, thresholds, job, keep=pictured)
     answers = []
     for out in outs:
         n = int(np.searchsorted(times, out.observation.time_days))
