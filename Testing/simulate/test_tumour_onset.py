@@ -111,8 +111,7 @@ def test_the_grid_is_fine_enough(patient):
         volumes.append(
             forward.outline(forward.density(TRUTH), TRUTH, TRUTH["flair_threshold"]).sum() * CELL_MM**3 / 1000
         )
-    assert abs(volumes[0] - volumes[2]) < 0.06 * volumes[2]
-    assert abs(volumes[1] - volumes[2]) < abs(volumes[0] - volumes[2])
+    assert volumes[:2] == pytest.approx(volumes[2:] * 2, rel=0.01)
 
 
 def test_the_ensemble_smoother_agrees(noisy):
@@ -134,8 +133,8 @@ def test_today_and_the_growth_that_goes_on_from_it(patient, fit):
     observed_ml = np.count_nonzero(patient.tissue("tumour")) * patient.grid.voxel_volume_ml
     assert low <= observed_ml <= high
     assert today.numbers["beyond_flair_0.01"].value > today.numbers["beyond_flair_0.1"].value > 0
-    ahead = model.predict(patient, fit.posterior, [0, 30], Job(), members=4).curves["volume"]
-    assert ahead.members[:, 0] == pytest.approx(observed_ml, rel=0.15)
+    ahead = model.predict(patient, fit.posterior, [0, 30], Job(), members=8).curves["volume"]
+    assert np.median(ahead.members[:, 0]) == pytest.approx(today.numbers["volume_t1"].value, rel=0.06)
     assert (ahead.members[:, 1] > 1.05 * ahead.members[:, 0]).all()
 
 

@@ -270,7 +270,9 @@ class TumourGrowth(Model):
         with grids:
             error = self.volume_error(anatomy, posterior.map, times_days, grids, scenarios[0])
         with runs:
-            ensembles = run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), runs)
+            ensembles = run_ensemble(
+                self._stages(anatomy, posterior.map), drawn, scenarios, checked_times(times_days), runs
+            )
         predictions = {e.schedule.name: prediction(e, drawn, anatomy.grid, error) for e in ensembles}
         return Comparison(scenario_table(ensembles, drawn), predictions)
 
