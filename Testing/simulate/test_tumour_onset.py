@@ -133,8 +133,8 @@ def test_today_and_the_growth_that_goes_on_from_it(patient, fit):
     observed_ml = np.count_nonzero(patient.tissue("tumour")) * patient.grid.voxel_volume_ml
     assert low <= observed_ml <= high
     assert today.numbers["beyond_flair_0.01"].value > today.numbers["beyond_flair_0.1"].value > 0
-    ahead = model.predict(patient, fit.posterior, [0, 30], Job(), members=4).curves["volume"]
-    assert ahead.members[:, 0] == pytest.approx(observed_ml, rel=0.15)
+    ahead = model.predict(patient, fit.posterior, [0, 30], Job(), members=8).curves["volume"]
+    assert np.median(ahead.members[:, 0]) == pytest.approx(today.numbers["volume_t1"].value, rel=0.06)
     assert (ahead.members[:, 1] > 1.05 * ahead.members[:, 0]).all()
 
 

@@ -55,12 +55,13 @@ def with_tumour(healthy: Anatomy, truth: Mapping[str, float], outline_sd_mm: flo
     """
     tissue = healthy.tissue("white matter") | healthy.tissue("grey matter")
     ijk = healthy.grid.to_ijk([truth[f"origin_{axis}"] for axis in "ras"])
-    core = np.zeros(tissue.shape, bool)
-    core[tuple(np.round(ijk).astype(int)[::-1])] = True
+    seed_voxel = np.zeros(tissue.shape, bool)
+    seed_voxel[tuple(np.round(ijk).astype(int)[::-1])] = True
+    core = seed_voxel
     for _ in range(3):  # tissue within the enhancement counts as white matter, so that the outline settles
         forward = OnsetForward(Anatomy(healthy.grid, {**healthy.tissues, "tumour": core, "flair": tissue}), SPACING_MM)
         density = resample(forward.image(forward.density(truth)), healthy.grid).array
-        core = density >= truth["detection_threshold"]
+        core = (density >= truth["detection_threshold"]) | seed_voxel
     random = np.random.default_rng(seed)
 
     def drawn(mask: np.ndarray) -> np.ndarray:

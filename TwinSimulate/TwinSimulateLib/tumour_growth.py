@@ -286,7 +286,8 @@ class TumourGrowth(Model):
         """What `compare` rests on: all runs, a member's the same in each scenario, and the members' parameters."""
         _check_names(scenarios)
         drawn = self._members(posterior, members, seed)
-        return run_ensemble(self._stages(anatomy), drawn, scenarios, checked_times(times_days), job), drawn
+        stages = self._stages(anatomy, posterior.map)
+        return run_ensemble(stages, drawn, scenarios, checked_times(times_days), job), drawn
 
     def _members(self, posterior: Posterior, members: int, seed: int) -> list[dict[str, float]]:
         return [complete(self.parameters, sample) for sample in posterior.samples(members, seed)]
