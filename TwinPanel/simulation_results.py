@@ -68,7 +68,7 @@ def rows_of(table: Table) -> tuple[list[str], list[list[str]]]:
     columns = table.columns
     if "scenario" not in columns:
         header = [_labelled(name, table) for name in columns]
-        return header, [[_number(value) for value in row] for row in zip(*columns.values())]
+        return header, [[v if isinstance(v, str) else _number(v) for v in row] for row in zip(*columns.values())]
     names = [n for n in columns if n != "scenario" and not n.endswith((LOW, HIGH)) and not n.startswith("difference")]
     rows = []
     for name in names:

@@ -30,6 +30,9 @@ def slice_view(open_panel):
 
     yield picture
     logic.SetMRMLScene(None)
+    for name in ("Slice", "SliceComposite", "SliceDisplay"):  # singletons, which outlive the scene's clearing
+        for node in list(open_panel.scene.GetNodesByClass(f"vtkMRML{name}Node")):
+            open_panel.scene.RemoveNode(node)
 
 
 def fused(panel, phantom, until, scene):

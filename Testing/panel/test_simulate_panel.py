@@ -107,7 +107,8 @@ def test_follow_up_calibrates_alone_and_shows_the_fit(panel, until):
     assert [node_to_table(node).name for node in twin.nodes("table")] == ["Fit"]
     rate = twin.provenance()[0]["results"]["proliferation_rate"]
     assert rate["interval_90"][0] < rate["value"] < rate["interval_90"][1]
-    assert panel.ui.scenariosTable.item(0, 2).text() == "20"
+    shown = [panel.ui.scenariosTable.item(0, column).text() for column in range(5)]
+    assert shown == ["10", "volume", "0.5", "mL", "20"]
     assert twin.nodes("field") == []
 
 

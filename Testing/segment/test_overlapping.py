@@ -83,7 +83,7 @@ def test_what_no_window_looked_at_is_of_no_class():
     model = nested(window=32)
     everywhere = Model(**{**model.__dict__, "weights": {**model.weights, "scores.bias": -BIAS}})
     p = everywhere.probabilities([Image(array, grid, "MR", name="corner")]).array
-    assert (p[:32] > 0.99).all()
+    assert (p[:8, :8, :8] > 0.99).all()
     assert (p[-32:] < 1e-6).all()
 
 
@@ -119,7 +119,7 @@ def test_a_bundle_with_a_sigmoid_gives_what_monai_gives(tmp_path):
     )
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     model = read_bundle(bundle(tmp_path / "brats", brats, (tmp_path / "weights.pt").read_bytes()))
-    assert (model.overlapping, model.window, model.network.multiple) == (True, (24, 24, 16), 8)
+    assert (model.overlapping, model.window, model.network.multiple) == (True, (24, 24, 16), 4)
     assert [one.name for one in model.labels] == list(NAMES)
     rng, grid = np.random.default_rng(0), Grid((16, 24, 24), np.eye(4))
     arrays = rng.uniform(50, 400, (4, *grid.shape)).astype(np.float32)
