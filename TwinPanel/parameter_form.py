@@ -35,8 +35,9 @@ class ParameterForm:
     def __init__(self, changed: Callable[[], None], moving: Callable[[], None] | None = None):
         self._moving, self.sliders = moving, {}
         self.widget = qt.QWidget()
-        self._form = qt.QFormLayout(self.widget)
-        self._form.setContentsMargins(0, 0, 0, 0)
+        self._place = qt.QVBoxLayout(self.widget)
+        self._place.setContentsMargins(0, 0, 0, 0)
+        self._rows: Any = None
         self._changed = changed
         self._declared: tuple[Parameter | Choice, ...] | None = None
         self.boxes: dict[str, Any] = {}
@@ -57,8 +58,14 @@ class ParameterForm:
         }
 
     def _make(self, parameters: tuple[Parameter | Choice, ...]) -> None:
-        while self._form.rowCount():
-            self._form.removeRow(0)
+        if self._rows is not None:  # may be telling of a change at this moment: it goes when that is over
+            self._place.removeWidget(self._rows)
+            self._rows.hide()
+            self._rows.deleteLater()
+        self._rows = qt.QWidget()
+        self._place.addWidget(self._rows)
+        form = qt.QFormLayout(self._rows)
+        form.setContentsMargins(0, 0, 0, 0)
         self._declared, self.boxes, self.sliders = parameters, {}, {}
         for parameter in parameters:
             is_choice = isinstance(parameter, Choice)
@@ -68,13 +75,13 @@ class ParameterForm:
             label = qt.QLabel(f"{name_in_words(parameter.name.removesuffix('_mm'))}{symbol}:")
             label.toolTip = box.toolTip
             if self._moving is None or is_choice:
-                self._form.addRow(label, box)
+                form.addRow(label, box)
             else:
                 self.sliders[parameter.name] = self._slider(parameter, box)
                 row = qt.QHBoxLayout()
                 row.addWidget(self.sliders[parameter.name], 1)
                 row.addWidget(box)
-                self._form.addRow(label, row)
+                form.addRow(label, row)
 
     def _put(self, parameter: Parameter | Choice, value: Any) -> None:
         """A value into its box without telling of it; the scene that it comes from may hold anything."""
