@@ -29,7 +29,7 @@ from .outputs import as_entries, whole_folder, write_json
 from .pipeline import SCHEMA, as_rows
 
 OUTPUT_TIMES = 12
-FITTED = ("diffusivity", "proliferation_rate", "white_to_grey_ratio", "detection_threshold", "flair_threshold")
+FITTED = ("diffusivity", "proliferation_rate", "white_to_grey_ratio", "detection_threshold", "oedema_threshold")
 TIME_SCALE = (
     "One day's images tell of the front's width and of the growth rate times the age alone: the age in days, and with "
     "it the diffusivity and the growth rate, are as sure as what is believed of untreated gliomas beforehand."

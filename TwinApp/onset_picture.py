@@ -51,7 +51,7 @@ def draw_onset(anatomy: Anatomy, today: Result, values: Mapping[str, float], pat
         for axis, plane in zip(above, planes):
             _ground(axis, plane, Image(tissue.astype(np.float32), grid))
             fitted = np.nan_to_num(plane.sample(density))
-            for mask, name, colour in ((flair, "flair_threshold", FLAIR), (tumour, "detection_threshold", ENHANCING)):
+            for mask, name, colour in ((flair, "oedema_threshold", FLAIR), (tumour, "detection_threshold", ENHANCING)):
                 _line(axis, plane.sample_mask(mask, grid), 0.5, colour, "solid")
                 _line(axis, fitted, values[name], colour, "dashed")
             _mark(axis, plane, origin)

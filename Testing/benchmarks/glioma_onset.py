@@ -39,7 +39,7 @@ PUBLISHED = {
     "age": 300.0,
     "white_to_grey_ratio": 10.0,
     "detection_threshold": 0.7,
-    "flair_threshold": 0.25,
+    "oedema_threshold": 0.25,
 }
 """The example run on the same patient that comes with a published solver (slitvinov/GliomaSolver): the origin is in
 voxels."""
@@ -56,7 +56,7 @@ def drawn_truth(random: np.random.Generator) -> dict[str, float]:
             age=250.0 * math.exp(log["age"]),
             white_to_grey_ratio=1.0 + 9.0 * math.exp(math.log(3.0) / 1.645 * random.normal()),
         )
-        for name, middle in (("detection_threshold", 0.7), ("flair_threshold", 0.25)):
+        for name, middle in (("detection_threshold", 0.7), ("oedema_threshold", 0.25)):
             truth[name] = 1.0 / (1.0 + math.exp(-(math.log(middle / (1 - middle)) + 0.5 * random.normal())))
         truth.update(zip(ORIGIN, (random.uniform(18, 34), random.uniform(-25, 25), random.uniform(-15, 20))))
         spread, growth = (truth["age"] * truth[name] for name in ("diffusivity", "proliferation_rate"))
@@ -78,7 +78,7 @@ def coverage(patients: int) -> None:
         posterior = TumourOnset().fit(anatomy, Job()).posterior
         seconds.append(time.process_time() - start)
         off.append(math.dist([posterior.map[name] for name in ORIGIN], [truth[name] for name in ORIGIN]))
-        for name in (*ORIGIN, "detection_threshold", "flair_threshold", "diffusivity", "proliferation_rate", "age"):
+        for name in (*ORIGIN, "detection_threshold", "oedema_threshold", "diffusivity", "proliferation_rate", "age"):
             low, high = posterior.interval(name)
             held.setdefault(name, []).append(low <= truth[name] <= high)
         for name, (powers, _) in DETERMINED.items():
@@ -122,7 +122,7 @@ def shown(anatomy: Anatomy, title: str, pet: Image | None = None) -> None:
         bounds = getattr(quantity, "interval_90", None)
         told = f"  (90 %: {bounds[0]:.3g} to {bounds[1]:.3g})" if bounds else ""
         print(f"  {name}: {quantity.value:.4g} {quantity.unit}{told}")
-    for name in ("detection_threshold", "flair_threshold", "white_to_grey_ratio"):
+    for name in ("detection_threshold", "oedema_threshold", "white_to_grey_ratio"):
         low, high = fit.posterior.interval(name)
         print(f"  {name}: {fit.posterior.map[name]:.3g}  (90 %: {low:.3g} to {high:.3g})")
     if pet is None:

@@ -88,7 +88,7 @@ def test_shares_of_cubes_add_up_to_the_volume(patient):
     forward = OnsetForward(patient, 2.0)
     density = forward.density(TRUTH)
     equation = forward._equation(TRUTH["white_to_grey_ratio"])
-    for name in ("flair_threshold", "detection_threshold"):
+    for name in ("oedema_threshold", "detection_threshold"):
         cubes = forward.outline(density, TRUTH, TRUTH[name]).sum() * CELL_MM**3
         voxels, _ = voxels_above(equation, equation.state(density), TRUTH[name])
         assert cubes == pytest.approx(voxels * forward.grid.voxel_volume_ml * 1000.0, rel=0.03)
@@ -109,7 +109,7 @@ def test_the_grid_is_fine_enough(patient):
     for spacing_mm in (2.0, 1.5, 1.0):
         forward = OnsetForward(patient, spacing_mm)
         volumes.append(
-            forward.outline(forward.density(TRUTH), TRUTH, TRUTH["flair_threshold"]).sum() * CELL_MM**3 / 1000
+            forward.outline(forward.density(TRUTH), TRUTH, TRUTH["oedema_threshold"]).sum() * CELL_MM**3 / 1000
         )
     assert volumes == pytest.approx([volumes[2]] * 3, rel=0.005)
 
@@ -179,7 +179,7 @@ def test_intervals_and_samples_are_in_each_parameters_own_unit():
     assert 0.4 < low < 0.7 < high < 0.9
     drawn = belief.samples(64, seed=0)
     assert min(m["white_to_grey_ratio"] for m in drawn) >= 1.0
-    assert all(0.0 < m["flair_threshold"] < 1.0 for m in drawn)
+    assert all(0.0 < m["oedema_threshold"] < 1.0 for m in drawn)
     middle, low, high = belief.combined({"proliferation_rate": 1.0, "age": 1.0})
     assert low < middle == pytest.approx(12.5)
     assert high > 12.5

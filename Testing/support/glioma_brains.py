@@ -24,7 +24,7 @@ TRUTH = {
     "age": 220.0,
     "white_to_grey_ratio": 10.0,
     "detection_threshold": 0.7,
-    "flair_threshold": 0.25,
+    "oedema_threshold": 0.25,
 }
 
 
@@ -71,5 +71,5 @@ def with_tumour(healthy: Anatomy, truth: Mapping[str, float], outline_sd_mm: flo
         off = gaussian_filter(random.normal(size=mask.shape), OUTLINE_CORRELATION_MM / SPACING_MM / np.sqrt(2.0))
         return (SPACING_MM * distance + outline_sd_mm * off / off.std() <= 0) & tissue
 
-    outlines = {"tumour": drawn(core), "flair": drawn(density >= truth["flair_threshold"])}
+    outlines = {"tumour": drawn(core), "flair": drawn(density >= truth["oedema_threshold"])}
     return Anatomy(healthy.grid, {**healthy.tissues, **outlines})

@@ -108,7 +108,7 @@ class OnsetProblem:
         values = self.values(x)
         density = self.forward.density(values, self._job)
         seen = [
-            self.forward.outline(density, values, values[name]) for name in ("flair_threshold", "detection_threshold")
+            self.forward.outline(density, values, values[name]) for name in ("oedema_threshold", "detection_threshold")
         ]
         if self._pet_seen.any():
             seen.append(x[-1] + np.exp(x[-2]) * self.forward.mean_where_pet(density)[self._pet_seen])

@@ -25,7 +25,7 @@ FITTED = (
     "age",
     "white_to_grey_ratio",
     "detection_threshold",
-    "flair_threshold",
+    "oedema_threshold",
 )
 """What the images are fitted with, in the order of the fit's arrays."""
 THRESHOLD_SD = 0.5
@@ -51,7 +51,7 @@ SCALES: Mapping[str, Scale] = {
     **dict.fromkeys(ORIGIN, PLAIN),
     "white_to_grey_ratio": ABOVE_ONE,
     "detection_threshold": LOGIT,
-    "flair_threshold": LOGIT,
+    "oedema_threshold": LOGIT,
 }
 """Of those parameters whose logarithm is not normal."""
 
@@ -90,7 +90,7 @@ _THRESHOLDS = (
         "Between 0.45 to 0.60 (core of the GliODIL synthetic tumours) and the 0.80 of proliferation-invasion models",
     ),
     Parameter(
-        "flair_threshold",
+        "oedema_threshold",
         "θ_FLAIR",
         NO_UNIT,
         0.25,

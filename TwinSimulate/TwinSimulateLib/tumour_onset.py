@@ -217,7 +217,7 @@ def _volumes(forward: OnsetForward, density: np.ndarray, member: Mapping[str, fl
     voxel_ml = forward.grid.voxel_volume_ml
     cube_ml = voxel_ml * density.size / forward.flair.size
     volumes = {
-        "volume_flair": float(forward.outline(density, member, member["flair_threshold"]).sum() * cube_ml),
+        "volume_flair": float(forward.outline(density, member, member["oedema_threshold"]).sum() * cube_ml),
         "volume_t1": float(forward.outline(density, member, member["detection_threshold"]).sum() * cube_ml),
     }
     for level in INVISIBLE:
@@ -231,7 +231,7 @@ def agreement(anatomy: Anatomy, density: np.ndarray, values: Mapping[str, float]
     tumour = np.asarray(anatomy.tissue("tumour")) >= 0.5
     flair = (np.asarray(anatomy.tissue("flair")) >= 0.5) | tumour
     numbers = {
-        "dice_flair": Quantity(_dice(density >= values["flair_threshold"], flair), NO_UNIT),
+        "dice_flair": Quantity(_dice(density >= values["oedema_threshold"], flair), NO_UNIT),
         "dice_t1": Quantity(_dice(density >= values["detection_threshold"], tumour), NO_UNIT),
     }
     if "pet" in anatomy.images:
