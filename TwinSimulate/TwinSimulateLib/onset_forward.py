@@ -8,8 +8,10 @@ its size how far the outline is off.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import numba
 import numpy as np
 from scipy.special import expit
 
@@ -98,7 +100,8 @@ class OnsetForward:
             equation = self._equation(values["white_to_grey_ratio"])
             square_mm = ((self._ras - np.asarray(origin, np.float32)) ** 2).sum(axis=-1)
             start = np.maximum(SEED_PEAK * np.exp(-0.5 * square_mm / SEED_SD_MM**2), FLOOR)
-            state = equation.advance_state(equation.state(start), spread, growth, 1.0, job)
+            with _one_thread():
+                state = equation.advance_state(equation.state(start), spread, growth, 1.0, job)
             _keep(self._densities, key, equation.density(state))
         return self._densities[key]
 
@@ -180,6 +183,17 @@ def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid
     matrix[:3, 3] = middle - matrix[:3, :3] @ ((shape[::-1] - 1) / 2.0)
     reach = np.ceil((count * CELL_MM / source.spacing[::-1] - (high - low)) / 2.0).astype(int) + 2
     return Grid(tuple(shape), matrix), (np.maximum(low - reach, 0), np.minimum(high + reach, source.shape))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Kernels on one thread: steps on so small a grid gain little from more, and lose much on a busy machine."""
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(threads)
 
 
 def _block_means(values: np.ndarray, n: int) -> np.ndarray:
