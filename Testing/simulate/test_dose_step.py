@@ -8,7 +8,7 @@ import pytest
 from TwinCore import Grid, Image, InvalidInput, MissingInput, Segmentation
 from TwinCore.scene import Twin, execute, node_to_image, node_to_table
 from TwinSimulateLib import registry
-from TwinSimulateLib.asked import schedule_of, step_for
+from TwinSimulateLib.asked import step_for, treatment_of
 from TwinSimulateLib.calibration_step import CalibrationStep
 from TwinSimulateLib.dose_step import DoseStep
 from TwinSimulateLib.expected import Work, expected
@@ -89,7 +89,7 @@ def test_a_calibration_moves_the_belief_towards_what_was_seen(twin):
 
 
 def test_answers_lead_to_the_step_of_the_model():
-    assert schedule_of(25, 2.0).name == "25 x 2 Gy"
+    assert treatment_of(25, 2.0).name == "25 x 2 Gy"
     grown = step_for("glioma", treatments=[(5, 6.0, 14)], received="25 x 2 Gy", observations=[(90, 31.0, 10)])
     assert [s.name for s in grown.scenarios] == ["none", "5 x 6 Gy from day 14"]
     assert (grown.received.name, grown.observations[0].log_sd) == ("25 x 2 Gy", 0.1)

@@ -8,10 +8,8 @@ its size how far the outline is off.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import numba
 import numpy as np
 from scipy.special import expit
 
@@ -19,6 +17,7 @@ from TwinCore import Grid, Image, InvalidInput, Job, bounding_box, resample
 
 from .model import Anatomy
 from .numerics.diffusion import ReactionDiffusion
+from .numerics.one_thread import one_thread
 from .numerics.travelling_wave import front_length_mm
 
 CELL_MM = 12.0
@@ -100,7 +99,7 @@ class OnsetForward:
             equation = self._equation(values["white_to_grey_ratio"])
             square_mm = ((self._ras - np.asarray(origin, np.float32)) ** 2).sum(axis=-1)
             start = np.maximum(SEED_PEAK * np.exp(-0.5 * square_mm / SEED_SD_MM**2), FLOOR)
-            with _one_thread():
+            with one_thread():
                 state = equation.advance_state(equation.state(start), spread, growth, 1.0, job)
             _keep(self._densities, key, equation.density(state))
         return self._densities[key]
@@ -183,17 +182,6 @@ def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid
     matrix[:3, 3] = middle - matrix[:3, :3] @ ((shape[::-1] - 1) / 2.0)
     reach = np.ceil((count * CELL_MM / source.spacing[::-1] - (high - low)) / 2.0).astype(int) + 2
     return Grid(tuple(shape), matrix), (np.maximum(low - reach, 0), np.minimum(high + reach, source.shape))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Kernels on one thread: steps on so small a grid gain little from more, and lose much on a busy machine."""
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(threads)
 
 
 def _block_means(values: np.ndarray, n: int) -> np.ndarray:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numba
 
 from TwinCore import Image, Job
 from TwinCore.parameter import complete
 from TwinCore.units import NO_UNIT
 
 from .model import Anatomy
+from .numerics.one_thread import one_thread
 from .numerics.travelling_wave import front_reach_mm
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
@@ -92,7 +90,7 @@ class Preview:
         member, times = complete(self._model.parameters, values), checked_times([day])
         stages, threshold = self._ready(member, day), member["detection_threshold"]
         prepared = stages.stage(self._spacing)
-        with _one_thread():
+        with one_thread():
             run = run_member(stages, self._spacing, member, treatment, times, (threshold,), job or Job())
         if run.stage is not prepared:  # widened: kept, it would change the answers to other questions
             self._stages.clear()
@@ -131,14 +129,3 @@ class Preview:
         while len(self._stages) > KEPT:
             del self._stages[next(iter(self._stages))]
         return stages
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Kernels on one thread: so small a grid is soon done, and on a busy machine threads would wait for each other."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
