@@ -209,7 +209,9 @@ def _advance(
             volume[n] = [above * grid.voxel_volume_ml for above, _ in seen]
             burden[n] = seen[0][1] * grid.voxel_volume_ml
             wanted = keep or n == times_days.size - 1
-            density = tumour.density() if wanted or reaching else None
+            if not (wanted or reaching):
+                continue
+            density = tumour.density()
             if reaching:
                 axes = grid.ijk_to_ras[:3, 2::-1]
                 diameter[n], reach[n] = extent(density, thresholds[0], axes, stage.distance_mm)
