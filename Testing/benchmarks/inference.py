@@ -87,7 +87,9 @@ def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> l
         "MONAI, torch": partial(in_torch, module, image, torch.contiguous_format),
         "MONAI, torch, channels last": partial(in_torch, last, image, torch.channels_last_3d),
         "same windows": partial(windowed, each, image, CLASSES, WINDOW, window_starts(SHAPE, WINDOW, OVERLAP)),
-        f"{len(starts)} of {' x '.join(map(str, size))}": partial(windowed, fitted_each, image, CLASSES, size, starts),
+        f"{len(starts)} windows of {' x '.join(map(str, size))}": partial(
+            windowed, fitted_each, image, CLASSES, size, starts
+        ),
     }
     answers, clock, processor = timed(methods)
     peer, rows = answers["MONAI, torch"], []

@@ -150,6 +150,8 @@ def test_windows_fitted_to_a_body_cover_it_and_are_of_a_size_that_the_network_ta
         assert (np.array([k, j, i]) + size <= inside.shape).all()
     assert covered[inside].all()
     assert all(abs(n - 96) <= freedom * 96 and n % 16 == 0 for n in size)
+    one_thick, _ = fitted_windows(inside, (96, 96, 96), 0.25, freedom)
+    assert min(one_thick) >= 72
     expected = {0.0: (12, (96, 96, 96)), 0.25: (8, (96, 112, 80)), 1.0: (1, (144, 192, 144))}
     assert (len(starts), size) == expected[freedom]
     assert len(starts) * np.prod(size) < 0.5 * 27 * 96**3

@@ -100,7 +100,7 @@ class Network:
 
     @property
     def window_freedom(self) -> float:
-        """Share by which a window may be longer or shorter than the one that it was trained with."""
+        """Share by which a window may be longer than the one that it was trained with."""
         return WITHIN_A_NORM if any(step.operation == "norm" for step in self.steps) else LOCAL
 
     @property

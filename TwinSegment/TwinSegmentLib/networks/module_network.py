@@ -39,7 +39,7 @@ class ModuleNetwork:
 
     @property
     def window_freedom(self) -> float:
-        """Share by which a window may be longer or shorter; 0 if a part may hold the size, as a transformer's do."""
+        """Share by which a window may be longer; 0 if a part may hold the size, as a transformer's do."""
         parts = {type(part).__name__ for part in self.module.modules() if not list(part.children())}
         others = {name for name in parts if not LOCAL_PARTS.fullmatch(name)}
         if not all(NORMS.fullmatch(name) for name in others):

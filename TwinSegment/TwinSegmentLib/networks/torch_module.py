@@ -36,7 +36,8 @@ def compiled_module(module: torch.nn.Module, channels: int, shape: tuple[int, in
     module.eval()
     example = torch.zeros(1, channels, *shape)
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(module, example_input=(example,))  # must outlive the conversion
+    with torch.no_grad():  # must outlive the conversion; a check would run the module twice more
+        decoder = TorchScriptPythonDecoder(module, example_input=(example,), trace_kwargs={"check_trace": False})
     model = frontend.convert(frontend.load(decoder))
     model.reshape([1, channels, *shape])
     return infer_each(model, at_once)

@@ -22,6 +22,9 @@ Of classes that overlap, which have no background, each has its negative."""
 MARGIN = 4
 """Voxels round a body that windows cover as well."""
 
+MOST_SHORTER = 0.25
+"""Share by which a window may be shorter than the one that a network was made for: it must see what is round a voxel."""
+
 EDGE_SIGMA = 0.125
 """Width of a window's Gaussian weight, as a share of the window: its middle counts most."""
 
@@ -57,7 +60,7 @@ def fitted_windows(
     overlap : float
         Least share of a window that its neighbour covers too, below 1.
     freedom : float
-        Share by which windows may be longer or shorter than that along each axis.
+        Share by which windows may be longer than that along each axis; they are shorter by a quarter at most.
     multiple : int
         Of which their lengths are one, where they differ from `size`.
     """
@@ -65,8 +68,8 @@ def fitted_windows(
         return tuple(size), []
     edges, along = [], []
     for first, last, edge, length in zip(*bounding_box(inside, MARGIN), size, inside.shape):
-        others = range(multiple, length + 1, multiple)
-        edges_tried = {edge, *(n for n in others if abs(n - edge) <= freedom * edge)}
+        shortest, longest = edge * (1 - min(freedom, MOST_SHORTER)), min(edge * (1 + freedom), length)
+        edges_tried = {edge, *(n for n in range(multiple, length + 1, multiple) if shortest <= n <= longest)}
         # Of windows with as few voxels, those nearest to what the network was made for.
         count, edge = min(
             ((_count(last - first, n, overlap), n) for n in edges_tried),
