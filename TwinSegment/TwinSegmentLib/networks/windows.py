@@ -23,7 +23,7 @@ MARGIN = 4
 """Voxels round a body that windows cover as well."""
 
 MOST_SHORTER = 0.25
-"""Share by which a window may be shorter than the one that a network was made for: it must see what is round a voxel."""
+"""Share by which a window may be shorter than the one that a network was made for, to see what is round a voxel."""
 
 EDGE_SIGMA = 0.125
 """Width of a window's Gaussian weight, as a share of the window: its middle counts most."""
