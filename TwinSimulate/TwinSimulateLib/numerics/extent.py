@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
+
+from TwinCore import bounding_box
 
 DIRECTIONS = 128
 
@@ -30,36 +34,46 @@ def extent(
     diameter_mm, reach_mm : float
         Both 0 where the density is nowhere so high; the reach is at least 0.
     """
-    points, distances = _surface(density, threshold, distance_mm)
-    if not len(points):
+    inside = density >= threshold
+    if not inside.any():
         return 0.0, 0.0
-    places = points @ np.asarray(axes_mm, float).T
-    along = places @ _directions().T
-    outermost = places[np.unique([along.argmax(axis=0), along.argmin(axis=0)])]
-    apart = np.linalg.norm(outermost[:, None] - outermost[None], axis=2)
-    return float(apart.max()), max(float(distances.max()), 0.0)
+    low, high = bounding_box(inside, 1)
+    box = tuple(slice(a, b) for a, b in zip(low, high))
+    axes_mm, directions = np.asarray(axes_mm, float), _directions()
+    aligned = directions @ (axes_mm / np.linalg.norm(axes_mm, axis=0))
+    outermost, reach = [np.zeros((0, 3))], 0.0
+    for axis, way in product(range(3), (1, -1)):
+        field = None if distance_mm is None else distance_mm[box]
+        points, distances = _crossings(density[box], inside[box], threshold, axis, way, field)
+        # A surface that faces a direction is crossed best by the lines along the axis nearest to it.
+        facing = np.abs(aligned).argmax(axis=1) == axis
+        towards = directions[facing] * (way * np.sign(aligned[facing, axis]))[:, None]
+        if len(points) and len(towards):
+            places = points @ axes_mm.T
+            outermost.append(places[np.unique((places @ towards.T).argmax(axis=0))])
+            reach = max(reach, float(distances.max()))
+    found = np.concatenate(outermost)
+    apart = np.linalg.norm(found[:, None] - found[None], axis=2)
+    return float(apart.max(initial=0.0)), reach
 
 
-def _surface(density: np.ndarray, threshold: float, field: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Points on the surface, in indices along k, j, i, and the field there (0 without one)."""
-    inside, level = density >= threshold, _phase(np.asarray(threshold))
-    points, values = [], []
-    for axis in range(3):
-        before, after = [slice(None)] * 3, [slice(None)] * 3
-        before[axis], after[axis] = slice(None, -1), slice(1, None)
-        for inner, outer, way in ((tuple(before), tuple(after), 1), (tuple(after), tuple(before), -1)):
-            at = np.nonzero(inside[inner] & ~inside[outer])
-            within, beyond = density[inner][at].astype(float), density[outer][at].astype(float)
-            near, far = _phase(within), _phase(beyond)
-            share = np.where(beyond > 0, np.clip((level - near) / np.maximum(far - near, 1e-9), 0.0, 1.0), 0.5)
-            where = np.stack(at, axis=1).astype(float)
-            where[:, axis] += share if way > 0 else 1.0 - share
-            points.append(where)
-            if field is None:
-                values.append(np.zeros(len(share)))
-            else:
-                values.append((1.0 - share) * field[inner][at] + share * field[outer][at])
-    return np.concatenate(points), np.concatenate(values)
+def _crossings(
+    density: np.ndarray, inside: np.ndarray, threshold: float, axis: int, way: int, field: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points where lines along an axis leave the region upwards (way 1) or downwards (-1), in indices along k, j, i,
+    and the field there (0 without one)."""
+    before, after = [slice(None)] * 3, [slice(None)] * 3
+    before[axis], after[axis] = slice(None, -1), slice(1, None)
+    inner, outer = (tuple(before), tuple(after)) if way > 0 else (tuple(after), tuple(before))
+    at = np.nonzero(inside[inner] & ~inside[outer])
+    within, beyond = density[inner][at].astype(float), density[outer][at].astype(float)
+    near, far, level = _phase(within), _phase(beyond), _phase(np.asarray(threshold))
+    share = np.where(beyond > 0, np.clip((level - near) / np.maximum(far - near, 1e-9), 0.0, 1.0), 0.5)
+    where = np.stack(at, axis=1).astype(float)
+    where[:, axis] += share if way > 0 else 1.0 - share
+    if field is None:
+        return where, np.zeros(len(share))
+    return where, (1.0 - share) * field[inner][at] + share * field[outer][at]
 
 
 def _phase(u: np.ndarray) -> np.ndarray:
