@@ -37,19 +37,24 @@ class Spans(Protocol):
 
 
 @njit(inline="always")
-def _phase(u):
-    """Distance ahead of the front in units of its length: linear across the travelling wave, where u itself is not."""
-    return math.log(1.0 / math.sqrt(min(max(u, 1e-12), 0.999999)) - 1.0)
+def _odds(u):
+    return 1.0 / math.sqrt(min(max(u, 1e-12), 0.999999)) - 1.0
 
 
 @njit(inline="always")
-def _slope(phase, before, after):
+def wave_phase(u):
+    """Distance ahead of the front in units of its length: linear across the travelling wave, where u itself is not."""
+    return math.log(_odds(u))
+
+
+@njit(inline="always")
+def _slope(odds, before, after):
     """Change of phase from voxel to voxel along one axis, one-sided where the tissue ends (density 0)."""
     if before > 0.0 and after > 0.0:
-        return 0.5 * abs(_phase(after) - _phase(before))
+        return 0.5 * abs(math.log(_odds(after) / _odds(before)))
     if after > 0.0:
-        return abs(_phase(after) - phase)
-    return abs(phase - _phase(before)) if before > 0.0 else 0.0
+        return abs(math.log(_odds(after) / odds))
+    return abs(math.log(odds / _odds(before))) if before > 0.0 else 0.0
 
 
 @njit(parallel=True, nogil=True, cache=True)
@@ -64,10 +69,10 @@ def _measure(u, volume, rows, first, last, row_stride, slab_stride, level, low, 
             if here > high:
                 above += room
             elif here > low:
-                phase = _phase(here)
-                slope = _slope(phase, u[n - _ONE], u[n + _ONE]) + _slope(phase, u[n - row_stride], u[n + row_stride])
-                slope += _slope(phase, u[n - slab_stride], u[n + slab_stride])
-                above += room * min(max(0.5 - (phase - level) / max(slope, 1e-9), 0.0), 1.0)
+                odds = _odds(here)
+                slope = _slope(odds, u[n - _ONE], u[n + _ONE]) + _slope(odds, u[n - row_stride], u[n + row_stride])
+                slope += _slope(odds, u[n - slab_stride], u[n + slab_stride])
+                above += room * min(max(0.5 - (math.log(odds) - level) / max(slope, 1e-9), 0.0), 1.0)
         inside[r], total[r] = above, density
     return inside, total
 
@@ -102,11 +107,11 @@ def _shares(u, out, rows, first, last, row_stride, slab_stride, level, low, high
             if here > high:
                 out[n] = 1.0
             elif here > low:
-                phase = _phase(here)
-                slope = _slope(phase, u[n - _ONE], u[n + _ONE]) ** 2
-                slope += _slope(phase, u[n - row_stride], u[n + row_stride]) ** 2
-                slope += _slope(phase, u[n - slab_stride], u[n + slab_stride]) ** 2
-                ahead = (phase - level) / max(math.sqrt(slope), 1e-9)
+                odds = _odds(here)
+                slope = _slope(odds, u[n - _ONE], u[n + _ONE]) ** 2
+                slope += _slope(odds, u[n - row_stride], u[n + row_stride]) ** 2
+                slope += _slope(odds, u[n - slab_stride], u[n + slab_stride]) ** 2
+                ahead = (math.log(odds) - level) / max(math.sqrt(slope), 1e-9)
                 out[n] = 0.5 * math.erfc(ahead / (_VOXEL_SD * math.sqrt(2.0)))
 
 
