@@ -33,7 +33,7 @@ from TwinCore.scene import Twin, new_scene, set_meaning  # noqa: E402
 MODULES = ("TwinFusion", "TwinSegment", "TwinSimulate")
 OPENINGS, CANCELS, ANSWERS, SIDE = 5, 2, 40, 512
 SPACING_MM = 2.0
-BUSY_S = 0.7
+BUSY_S = 0.3
 """After which a run is cancelled."""
 OPEN = """
 import sys, time

@@ -10,11 +10,11 @@ from TwinCore.expectation import Expectation
 
 BYTES_A_VOXEL = 64.0
 """Tissues, cover, distance and density of a run, and the answer on the anatomy's grid."""
-SECONDS_A_RUN = 0.2
-SECONDS_A_VOXEL_STEP = 5.6e-9
-SECONDS_A_VOXEL_STOP = 28e-9
-"""Of a run of any size, of a step of time, and of a day on which something is done or seen: on two cores, measured as
-the processor's time for ensembles of 9 runs on grids of 34 000 to 280 000 voxels, over 60 and 180 days."""
+SECONDS_A_RUN = 0.02
+SECONDS_A_VOXEL_STEP = 2.1e-9
+SECONDS_A_VOXEL_STOP = 11e-9
+"""Of a run of any size, of a step of time, and of a day on which something is done or seen: on two cores, measured for
+ensembles of 27 runs on tumours of 7 to 360 mL, over 60 to 180 days."""
 STOPS = 45
 """Days of output, and usual fractions."""
 WIDER = 2.0
