@@ -94,7 +94,9 @@ class ModelChooser:
             box = qt.QComboBox()
             box.toolTip = _("Which image is this channel of the model: see what it says of itself above.")
             box.connect("activated(int)", lambda _index: self._changed())
-            label = _("Image {n} ({modality}):").format(n=len(self.channelBoxes) + 1, modality=offer.channels[len(self.channelBoxes)])
+            label = _("Image {n} ({modality}):").format(
+                n=len(self.channelBoxes) + 1, modality=offer.channels[len(self.channelBoxes)]
+            )
             self.channelBoxes.append(box)
             self._form.addRow(label, box)
         for number, box in enumerate(self.channelBoxes):

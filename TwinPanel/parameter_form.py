@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import qt
@@ -17,6 +18,16 @@ from .wording import name_in_words
 
 NOTCHES = 200
 """Of a slider."""
+
+
+@dataclass
+class _Page:
+    """The rows of one set of parameters."""
+
+    declared: tuple[Parameter | Choice, ...]
+    rows: Any
+    boxes: dict[str, Any] = field(default_factory=dict)
+    sliders: dict[str, Any] = field(default_factory=dict)
 
 
 class ParameterForm:
@@ -33,20 +44,22 @@ class ParameterForm:
     """
 
     def __init__(self, changed: Callable[[], None], moving: Callable[[], None] | None = None):
-        self._moving, self.sliders = moving, {}
+        self._moving = moving
         self.widget = qt.QWidget()
         self._place = qt.QVBoxLayout(self.widget)
         self._place.setContentsMargins(0, 0, 0, 0)
-        self._rows: Any = None
         self._changed = changed
-        self._declared: tuple[Parameter | Choice, ...] | None = None
-        self.boxes: dict[str, Any] = {}
+        self._pages: list[_Page] = []
+        self._page = self._make(())
 
     def show(self, parameters: Iterable[Parameter | Choice], values: Mapping[str, Any] | None = None) -> None:
-        """Make the rows anew where other parameters are declared; defaults stand where no possible value is given."""
+        """Show the rows of the declared parameters; defaults stand where no possible value is given."""
         parameters, values = tuple(parameters), values or {}
-        if parameters != self._declared:
-            self._make(parameters)
+        if parameters != self._page.declared:
+            self._page.rows.visible = False
+            made = (page for page in self._pages if page.declared == parameters)
+            self._page = next(made, None) or self._make(parameters)
+            self._page.rows.visible = True
         for parameter in parameters:
             self._put(parameter, values.get(parameter.name, parameter.default))
 
@@ -54,34 +67,41 @@ class ParameterForm:
         """What the boxes hold, by the parameters' names."""
         return {
             p.name: self.boxes[p.name].currentText if isinstance(p, Choice) else float(self.boxes[p.name].value)
-            for p in self._declared or ()
+            for p in self._page.declared
         }
 
-    def _make(self, parameters: tuple[Parameter | Choice, ...]) -> None:
-        if self._rows is not None:  # may be telling of a change at this moment: it goes when that is over
-            self._place.removeWidget(self._rows)
-            self._rows.hide()
-            self._rows.deleteLater()
-        self._rows = qt.QWidget()
-        self._place.addWidget(self._rows)
-        form = qt.QFormLayout(self._rows)
+    @property
+    def boxes(self) -> dict[str, Any]:
+        """What holds each value that is shown."""
+        return self._page.boxes
+
+    @property
+    def sliders(self) -> dict[str, Any]:
+        return self._page.sliders
+
+    def _make(self, parameters: tuple[Parameter | Choice, ...]) -> _Page:
+        """Rows are never deleted: one of them may be telling of the change that shows others."""
+        page = _Page(parameters, qt.QWidget())
+        self._pages.append(page)
+        self._place.addWidget(page.rows)
+        form = qt.QFormLayout(page.rows)
         form.setContentsMargins(0, 0, 0, 0)
-        self._declared, self.boxes, self.sliders = parameters, {}, {}
         for parameter in parameters:
             is_choice = isinstance(parameter, Choice)
             box = self._list(parameter) if is_choice else self._number(parameter)
-            self.boxes[parameter.name] = box
+            page.boxes[parameter.name] = box
             symbol = "" if is_choice or not parameter.symbol else f" ({parameter.symbol})"
             label = qt.QLabel(f"{name_in_words(parameter.name.removesuffix('_mm'))}{symbol}:")
             label.toolTip = box.toolTip
             if self._moving is None or is_choice:
                 form.addRow(label, box)
             else:
-                self.sliders[parameter.name] = self._slider(parameter, box)
+                page.sliders[parameter.name] = slider = self._slider(parameter)
                 row = qt.QHBoxLayout()
-                row.addWidget(self.sliders[parameter.name], 1)
+                row.addWidget(slider, 1)
                 row.addWidget(box)
                 form.addRow(label, row)
+        return page
 
     def _put(self, parameter: Parameter | Choice, value: Any) -> None:
         """A value into its box without telling of it; the scene that it comes from may hold anything."""
@@ -124,7 +144,7 @@ class ParameterForm:
         box.connect("valueChanged(double)", lambda _value: self._on_number(parameter))
         return box
 
-    def _slider(self, parameter: Parameter, box):
+    def _slider(self, parameter: Parameter):
         slider = qt.QSlider()
         slider.orientation = qt.Qt.Horizontal
         slider.maximum = NOTCHES
