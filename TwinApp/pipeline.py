@@ -13,6 +13,7 @@ from TwinFusionLib.step import FusionStep
 from TwinFusionLib.step import Outputs as Fused
 from TwinSegmentLib.step import Outputs as Segmented
 from TwinSegmentLib.step import SegmentStep
+from TwinSimulateLib import registry
 from TwinSimulateLib.radiotherapy import Schedule
 from TwinSimulateLib.search_space import SearchSpace
 from TwinSimulateLib.step import Forecast, SimulationStep, with_best
@@ -117,7 +118,10 @@ def case_steps(loaded: LoadedCase) -> Steps:
             raise InvalidInput("Maps are for a model: without [simulation] the case has no use for them.")
         return fuse, segment, None
     asked = case.simulation
-    simulate = SimulationStep(
+    kind = registry.step_of(asked.model)
+    if not issubclass(kind, SimulationStep):
+        raise InvalidInput(f"A case cannot ask the model {asked.model!r}: it has no growth over time.")
+    simulate = kind(
         preset=asked.preset,
         segments={"tumour": case.target.name},
         model=asked.model,

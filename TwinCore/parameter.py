@@ -55,6 +55,8 @@ class Parameter:
         What is believed before any data of the patient; none for a number that is known or chosen.
     lowest_means : str
         What the lowest value stands for, where it is no amount: "by preset".
+    asked : bool
+        False for one that the model finds in the images, and that nobody can set.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Parameter:
     source: str
     prior: LogNormal | None = None
     lowest_means: str = ""
+    asked: bool = True
 
     def check(self, value: float) -> float:
         """The value, if it is a number within the bounds; `InvalidInput` otherwise."""

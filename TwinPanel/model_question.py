@@ -66,8 +66,9 @@ class ModelQuestion:
     def show(self, twin: Twin | None) -> None:
         """Offer models, and what the twin has of all that the chosen one takes."""
         c, ui, registry = self._panel.parameters, self._panel.ui, self._registry
-        if c.model not in registry.MODELS or c.preset not in registry.presets_of(c.model):  # of another release
+        if c.model not in registry.MODELS:  # of another release
             c.model = next(iter(registry.MODELS))
+        if c.preset not in registry.presets_of(c.model):
             c.preset = next(iter(registry.presets_of(c.model)))
         systems = {other.system: other.system for other in registry.MODELS.values()}
         models = {name: other.title for name, other in registry.MODELS.items() if other.system == self.entry.system}
@@ -78,7 +79,7 @@ class ModelQuestion:
         self._offer(self.segments, "segment", segments, from_text(c.segments, {}))
         volumes = {} if twin is None else self._volumes(twin)
         self._offer(self.images, "image", volumes, self._image_ids(volumes))
-        self.values.show(self.declared.parameters, from_text(c.values, {}))
+        self.values.show([p for p in self.declared.parameters if p.asked], from_text(c.values, {}))
 
     def lacking(self, twin: Twin) -> str:
         """What the model still needs, in words; "" for nothing."""
@@ -131,7 +132,10 @@ class ModelQuestion:
     def _on_values(self) -> None:
         """Keep what differs from the preset alone, so that another preset has its own values."""
         shown = self.values.values()
-        self._keep("values", {p.name: shown[p.name] for p in self.declared.parameters if shown[p.name] != p.default})
+        self._keep(
+            "values",
+            {p.name: shown[p.name] for p in self.declared.parameters if p.asked and shown[p.name] != p.default},
+        )
         self._asked()
 
     def _on_model(self, box) -> None:
@@ -142,7 +146,6 @@ class ModelQuestion:
             c.preset = value
         else:
             c.model = value
-            c.preset = c.preset if c.preset in registry.presets_of(value) else next(iter(registry.presets_of(value)))
         c.values = c.segments = "{}"
 
     def _keep(self, name: str, value) -> None:

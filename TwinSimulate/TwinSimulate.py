@@ -121,7 +121,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         chosen, entry, count = self.run_form.values(), self.question.entry, len(self._treatments())
         horizon, members = chosen.get("horizon", 1.0), round(chosen["members"])
         tumour_ml = TwinPanel.measured_ml(twin, self.question.segments.chosen().get("tumour", ""))
-        work = Work(members, count, horizon if entry.over_time else 0.0, self.question.values.values())
+        work = Work(members, count, horizon if entry.over_time else 0.0, self.question.values.values(), entry.first_s)
         takes = expected(work, *TwinPanel.size_of(twin.nodes("fused")), tumour_ml)
         words = _("Apply will compare {n} treatments, each in {members} runs.")
         if entry.over_time:
@@ -137,7 +137,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         self.run_form.show(run_parameters(c.model), TwinPanel.from_text(c.numbers, {}))
         self.scenarios.show(TwinPanel.from_text(c.scenarios, []))
         self.observations.show(TwinPanel.from_text(c.observations, []))
-        self.ui.observationsButton.visible = question.entry.over_time
+        self.ui.observationsButton.visible = question.entry.follow_up
         self.ui.liveButton.visible = bool(question.entry.preview)
         ready = twin is not None and not self.job_bar.running and not self.lacking(twin)
         self.ui.calibrateButton.enabled = ready and bool(self.observations.rows())
@@ -184,6 +184,7 @@ class TwinSimulateWidget(TwinPanel.TwinWidget):
         }
         if self.question.entry.over_time:
             choices["horizonDays"] = round(numbers["horizon"])
+        if self.question.entry.follow_up:
             choices |= {"observations": self.observations.rows(), "received": c.received.strip()}
         return self.logic.step(c.preset, **chosen, **choices)
 

@@ -27,12 +27,14 @@ USUAL_ML = 15.0
 
 @dataclass(frozen=True)
 class Work:
-    """How much is asked: runs, treatments, days ahead (0 of a model that follows nothing over time), parameters."""
+    """How much is asked: runs, treatments, days ahead (0 of a model that follows nothing over time), parameters, and
+    the seconds before the first run."""
 
     members: int
     scenarios: int
     horizon_days: float
     values: Mapping[str, float]
+    first_s: float = 0.0
 
 
 def expected(work: Work, voxels: int, body_ml: float, tumour_ml: float | None = None) -> Expectation:
@@ -59,4 +61,4 @@ def expected(work: Work, voxels: int, body_ml: float, tumour_ml: float | None = 
     box_ml = min((2.0 * (radius_mm + way)) ** 3 / 1000.0, body_ml or math.inf)
     steps = work.horizon_days / min(0.9 * spacing**2 / (6.0 * diffusivity), 0.5 / rate)
     one = 1000.0 * box_ml / spacing**3 * (steps * SECONDS_A_VOXEL_STEP + STOPS * SECONDS_A_VOXEL_STOP)
-    return Expectation(runs * (SECONDS_A_RUN + WIDER * one), memory)
+    return Expectation(work.first_s + runs * (SECONDS_A_RUN + WIDER * one), memory)

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from TwinCore import InvalidInput, Job
 
-from TwinCore import Job
-
-from .model import Anatomy, Comparison, Result
-from .onset_fit import OnsetFit
-from .step import SimulationStep
+from . import registry
+from .model import Anatomy, Result
+from .step import Forecast, SimulationStep
 from .tumour_onset import TumourOnset
 
 if TYPE_CHECKING:
-    from TwinCore import Quantity
     from TwinCore.scene import Run
 
 
-@dataclass(frozen=True, eq=False)
-class OnsetForecast:
-    """The fit, the tumour of today, and what may happen under each scenario."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OnsetForecast(Forecast):
+    """What may happen under each scenario, and the tumour of today as it has been fitted."""
 
-    fit: OnsetFit
     today: Result
-    comparison: Comparison
 
 
 @dataclass
@@ -40,31 +34,31 @@ class OnsetStep(SimulationStep):
 
     model: str = "tumour_onset"
     members: int = 128
-    values: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self) -> TumourOnset:
+        if self.observations or self.search is not None or self.margins_mm:
+            raise InvalidInput(
+                "A tumour's onset is fitted to the images of one day alone: follow-up, searches and margins are for "
+                "the model tumour_growth, which can start from the fitted density."
+            )
+        return super().check()  # type: ignore[return-value]
 
     def compute(self, inputs: Anatomy, job: Job) -> Any:
         model = self._model()
-        fitting, showing, ahead = job.split(fit=6, today=3, prediction=6)
+        fitting, showing, prediction, frames = job.split(fit=6, today=3, prediction=6, frames=0.5)
         with fitting:
-            fit = model.fit(inputs, fitting)
+            posterior = model.fit(inputs, fitting).posterior
         with showing:
-            today = model.today(inputs, fit.posterior, showing, self.members, self.seed)
-        times = np.unique(np.round(np.linspace(0, self.horizon_days, min(self.horizon_days, 12) + 1))).tolist()
-        with ahead:
-            compared = model.compare(inputs, fit.posterior, self.scenarios, times, ahead, self.members, self.seed)
-        return OnsetForecast(fit, today, compared)
+            today = model.today(inputs, posterior, showing, self.members, self.seed)
+        forecast = self._forecast(model, inputs, posterior, None, None, prediction, frames)
+        return OnsetForecast(**vars(forecast), today=today)
 
     def write(self, run: Run, outputs: OnsetForecast) -> None:  # type: ignore[override]
-        results: dict[str, Quantity | str] = dict(outputs.today.numbers)
+        super().write(run, outputs)
         for image in outputs.today.fields.values():
             run.add_image(image, "field")
-        for name, prediction in outputs.comparison.predictions.items():
-            run.add_image(prediction.fields["probability"], "field")
-            results[f"predicted_volume_ml, {name}"] = prediction.numbers["volume"]
-        if outputs.fit.posterior.fit is not None:
-            run.add_table(outputs.fit.posterior.fit)
-        run.add_table(outputs.comparison.table)
-        run.record(results)
+        run.record(outputs.today.numbers)
 
     def _model(self) -> TumourOnset:
-        return TumourOnset(self.preset)
+        model: Any = registry.find(self.model, self.preset, dict(self.values))
+        return model

@@ -110,6 +110,7 @@ _ORIGINS = tuple(
         5000.0,
         f"Where the tumour began, towards the patient's {side}, in the images' frame.",
         "About the centre of enhancement, as uncertain as its radius",
+        asked=False,
     )
     for name, axis, side in zip(ORIGIN, "RAS", ("right", "front", "head"))
 )

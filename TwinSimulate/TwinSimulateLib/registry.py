@@ -31,10 +31,14 @@ class Entry:
     step : str
         "module:class" of the step that runs it on a twin.
     over_time : bool
-        Whether it follows the tumour over time: it has a horizon, can be calibrated on follow-up, and no treatment is
-        the scenario that the others are compared with.
+        Whether it follows the tumour over time: it has a horizon, and no treatment is the scenario that the others are
+        compared with.
+    follow_up : bool
+        Whether it can be calibrated on later visits.
     preview : str
         "module:class" of what answers at once on a coarse grid; "" for none.
+    first_s : float
+        Seconds on two cores that it takes before the first run.
     """
 
     system: str
@@ -44,7 +48,9 @@ class Entry:
     declared: str
     step: str
     over_time: bool
+    follow_up: bool = False
     preview: str = ""
+    first_s: float = 0.0
 
 
 MODELS = {
@@ -55,8 +61,19 @@ MODELS = {
         "tumour_presets:titles",
         "tumour_presets:growth",
         "step:SimulationStep",
-        True,
-        "preview:Preview",
+        over_time=True,
+        follow_up=True,
+        preview="preview:Preview",
+    ),
+    "tumour_onset": Entry(
+        "tumour",
+        "Glioma from its onset",
+        "tumour_onset:TumourOnset",
+        "tumour_presets:gliomas",
+        "onset_unknowns:onset",
+        "onset_step:OnsetStep",
+        over_time=True,
+        first_s=40.0,
     ),
     "radiotherapy": Entry(
         "tumour",
@@ -65,7 +82,7 @@ MODELS = {
         "tumour_presets:titles",
         "radiotherapy_model:radiotherapy",
         "dose_step:DoseStep",
-        False,
+        over_time=False,
     ),
 }
 
@@ -105,9 +122,10 @@ def preview_of(name: str) -> Any:
 
 def adjusted(parameters: Sequence[Parameter], values: dict[str, float]) -> tuple[Parameter, ...]:
     """Parameters with other defaults, and priors about these as wide as before; `InvalidInput` names an unknown one."""
-    unknown = sorted(set(values) - {p.name for p in parameters})
+    asked = [p.name for p in parameters if p.asked]
+    unknown = sorted(set(values) - set(asked))
     if unknown:
-        there = ", ".join(p.name for p in parameters)
+        there = ", ".join(asked)
         raise InvalidInput(f"Unknown parameter {', '.join(map(repr, unknown))}; there are: {there}.")
     return tuple(p.at(values[p.name]) if p.name in values else p for p in parameters)
 

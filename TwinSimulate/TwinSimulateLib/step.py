@@ -164,8 +164,6 @@ class SimulationStep:
 
     def compute(self, inputs: Anatomy, job: Job) -> Forecast:
         model = self._model()
-        intervals = min(self.horizon_days, OUTPUT_TIMES)
-        times = np.unique(np.round(np.linspace(0, self.horizon_days, intervals + 1))).tolist()
         calibration, searching, margins, prediction, frames = job.split(
             calibration=1 if self.observations else 0.01,
             search=5 if self.search else 0.01,
@@ -187,6 +185,21 @@ class SimulationStep:
             with margins:
                 wanted = self.margins_mm, self.margins_day
                 covered = compare_margins(model, inputs, posterior, *wanted, margins, members=few, seed=self.seed)
+        return self._forecast(model, inputs, posterior, found, covered, prediction, frames)
+
+    def _forecast(
+        self,
+        model: TumourGrowth,
+        inputs: Anatomy,
+        posterior: Posterior,
+        found: SearchResult | None,
+        covered: Margins | None,
+        prediction: Job,
+        frames: Job,
+    ) -> Forecast:
+        """What follows from what is believed."""
+        intervals = min(self.horizon_days, OUTPUT_TIMES)
+        times = np.unique(np.round(np.linspace(0, self.horizon_days, intervals + 1))).tolist()
         scenarios = with_best(self.scenarios, found)
         with prediction:
             comparison = model.compare(inputs, posterior, scenarios, times, prediction, self.members, self.seed)

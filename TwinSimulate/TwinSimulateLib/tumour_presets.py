@@ -287,6 +287,11 @@ def titles() -> dict[str, str]:
     return {name: preset.title for name, preset in PRESETS.items()}
 
 
+def gliomas() -> dict[str, str]:
+    """Those in white and grey matter."""
+    return {name: p.title for name, p in PRESETS.items() if set(p.tissues) == {"white matter", "grey matter"}}
+
+
 def find_preset(name: str, model: str) -> Preset:
     """A preset by its name; `InvalidInput` lists those that there are."""
     if name not in PRESETS:
