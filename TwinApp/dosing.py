@@ -24,7 +24,7 @@ from .dose_answers import answers
 from .dose_chart import draw_histograms
 from .dose_goals import GoalsFile, Prescription, WhatIf, read_goals
 from .dose_scene import doses_to_show, histogram_table, write_scene
-from .outputs import as_entries, whole_folder, write_json
+from .outputs import as_entries, check_replaceable, whole_folder, write_json
 from .pipeline import SCHEMA, as_rows
 
 STATIC = (
@@ -75,6 +75,7 @@ def evaluate_plan(
         If a file cannot be read, they do not belong together, or the job was cancelled; nothing is written then.
     """
     job, started = job or Job(), datetime.now().astimezone()
+    check_replaceable(Path(out))
     ENDS.check(ends)
     asked = read_goals(goals) if goals is not None else GoalsFile()
     reading, drawing, measuring, answering, writing = job.split(

@@ -22,7 +22,7 @@ from TwinCore.volume_file import read_volume
 from TwinSimulateLib.dce import NO_SIGNAL, PER_MINUTE, drug_delivery, enhancement_maps
 from TwinSimulateLib.tofts import FEWEST_FRAMES, fit_extended_tofts, parker_input, spoiled_gradient_concentration
 
-from .outputs import as_entries, whole_folder, write_json
+from .outputs import as_entries, check_replaceable, whole_folder, write_json
 from .pictures import map_planes
 from .pipeline import SCHEMA
 from .planes import Placed
@@ -91,6 +91,7 @@ def map_enhancement(
         If a file cannot be read, they do not belong together, or the job was cancelled; nothing is written then.
     """
     job, started = job or Job(), datetime.now().astimezone()
+    check_replaceable(Path(out))
     reading, mapping, writing = job.split(reading=1, maps=3, writing=1)
     with reading:
         images = [read_volume(path, "MR") for path in reading.each(phases, "phases")]

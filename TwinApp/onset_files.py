@@ -25,7 +25,7 @@ from TwinSimulateLib.treatment_text import parse_scenarios
 from TwinSimulateLib.tumour_onset import TumourOnset
 
 from .onset_picture import draw_onset
-from .outputs import as_entries, whole_folder, write_json
+from .outputs import as_entries, check_replaceable, whole_folder, write_json
 from .pipeline import SCHEMA, as_rows
 
 OUTPUT_TIMES = 12
@@ -129,6 +129,7 @@ def fit_files(
         If a file cannot be read or used, or the job was cancelled; nothing is written then.
     """
     job, started = job or Job(), datetime.now().astimezone()
+    check_replaceable(Path(out))
     schedules = parse_scenarios(scenarios)
     if not 2 <= members <= 10_000 or not 0 <= horizon_days <= 3650:
         raise InvalidInput("An ensemble needs from 2 to 10000 members, and a horizon is from 0 to 3650 days.")

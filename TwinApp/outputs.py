@@ -23,18 +23,13 @@ MARK = "results.json"
 def whole_folder(out: Path, mark: str = MARK) -> Iterator[Path]:
     """A folder to write into, which takes the place of `out` when the context ends well and vanishes when it does not.
 
-    Only a folder that holds the file `mark`, or an empty one, is ever replaced.
-
     Raises
     ------
     InvalidInput
-        If `out` is a file, or a folder that holds something else than earlier results.
+        As `check_replaceable`.
     """
     out = out.absolute()
-    if out.exists() and not out.is_dir():
-        raise InvalidInput(f"The output folder {out.name!r} is a file: choose another name.")
-    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
-        raise InvalidInput(f"The folder {out.name!r} holds other things than earlier results, so it is not replaced.")
+    check_replaceable(out, mark)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -46,6 +41,22 @@ def whole_folder(out: Path, mark: str = MARK) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def check_replaceable(out: Path, mark: str = MARK) -> None:
+    """Refuse a folder that is not to be replaced, before anything is computed for it.
+
+    Only one that holds the file `mark`, or an empty one, is ever replaced.
+
+    Raises
+    ------
+    InvalidInput
+        If `out` is a file, or a folder that holds something else than earlier results.
+    """
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"The output folder {out.name!r} is a file: choose another name.")
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
+        raise InvalidInput(f"The folder {out.name!r} holds other things than earlier results, so it is not replaced.")
 
 
 def as_entries(results: Mapping[str, Quantity | str]) -> dict[str, dict[str, Any]]:
