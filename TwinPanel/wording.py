@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ABBREVIATIONS = {"bed", "eqd2", "geud", "ntcp", "nmi", "pet", "suv", "tcp"}
+ABBREVIATIONS = {"bed", "eqd2", "flair", "geud", "ntcp", "nmi", "pet", "suv", "tcp"}
 
 
 def sentence(words: str) -> str:

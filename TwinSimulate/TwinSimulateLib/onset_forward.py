@@ -149,9 +149,7 @@ class OnsetForward:
         return _block_means(finer, n).astype(np.float32)
 
     def _take_pet(self, anatomy: Anatomy, tumour: np.ndarray) -> None:
-        pet = np.asarray(anatomy.images["pet"].array, np.float32)
-        if pet.shape != anatomy.grid.shape or not np.isfinite(pet).all():
-            raise InvalidInput("The PET must be on the grid of the tissues, and its values finite.")
+        pet = pet_of(anatomy)
         used = tumour & (pet > 0)
         if "necrosis" in anatomy.tissues:
             used &= np.asarray(anatomy.tissue("necrosis")) < 0.5
@@ -160,6 +158,16 @@ class OnsetForward:
         self._pet_used = self._averaged(used) * self.domain
         self.pet_weight = self.in_cubes(self._pet_used)
         self.pet = self.in_cubes(self._averaged(pet * used) * self.domain) / np.maximum(self.pet_weight, 1e-6)
+
+
+def pet_of(anatomy: Anatomy) -> np.ndarray:
+    """The PET on the grid of the tissues, shape (k, j, i); `InvalidInput` if it is not finite there."""
+    image = anatomy.images["pet"]
+    on_grid = image if image.grid.same_as(anatomy.grid) else resample(image, anatomy.grid)
+    pet = np.asarray(on_grid.array, np.float32)
+    if not np.isfinite(pet).all():
+        raise InvalidInput("The PET has values that are not finite.")
+    return pet
 
 
 def _cubes(anatomy: Anatomy, flair: np.ndarray, spacing_mm: float) -> tuple[Grid, tuple[np.ndarray, np.ndarray]]:

@@ -116,6 +116,13 @@ _ORIGINS = tuple(
 )
 
 
+_SEEN = (
+    Requirement("segment", "flair", "outline on FLAIR at the reference scan, with or without the tumour"),
+    Requirement("segment", "necrosis", "dead core, where a PET tells nothing of the density of cells", optional=True),
+    Requirement("image", "pet", "PET of an amino acid, which rises with the density of cells", optional=True),
+)
+
+
 def onset(preset: str) -> Declaration:
     """What the model of a tumour from its onset says of itself: the growth model's parameters, and how it began."""
     declared = growth(preset)
@@ -123,8 +130,7 @@ def onset(preset: str) -> Declaration:
     # The density of day 0 is the onset's: neither the outline's error nor a map of cells has a say in it.
     parameters = tuple(own.pop(p.name, p) for p in declared.parameters if p.name != "outline_scale")
     requires = tuple(r for r in declared.requires if r is not CELLULARITY)
-    outline = Requirement("segment", "flair", "outline on FLAIR at the reference scan, with or without the tumour")
-    return Declaration((*parameters, *own.values(), _AGE, *_ORIGINS), (*requires, outline))
+    return Declaration((*parameters, *own.values(), _AGE, *_ORIGINS), (*requires, *_SEEN))
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ MODELS = {
         "onset_unknowns:onset",
         "onset_step:OnsetStep",
         over_time=True,
-        first_s=40.0,
+        first_s=65.0,
     ),
     "radiotherapy": Entry(
         "tumour",

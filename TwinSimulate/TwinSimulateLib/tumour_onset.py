@@ -21,7 +21,7 @@ from TwinCore.units import DAY, MILLILITRE, MILLIMETRE, NO_UNIT
 
 from .model import Anatomy, Estimate, Posterior, Result
 from .onset_fit import FIT_MM, SEARCH_MM, OnsetFit, fit_onset, smoothed
-from .onset_forward import OnsetForward
+from .onset_forward import OnsetForward, pet_of
 from .onset_unknowns import FITTED, ORIGIN, OnsetPosterior, onset, prior
 from .radiotherapy import NO_TREATMENT
 from .treatment import Treatment
@@ -235,7 +235,7 @@ def agreement(anatomy: Anatomy, density: np.ndarray, values: Mapping[str, float]
         "dice_t1": Quantity(_dice(density >= values["detection_threshold"], tumour), NO_UNIT),
     }
     if "pet" in anatomy.images:
-        pet = np.asarray(anatomy.images["pet"].array)
+        pet = pet_of(anatomy)
         parts = {"pet_correlation": tumour & (pet > 0)}
         if "necrosis" in anatomy.tissues:
             parts["pet_correlation_viable"] = parts["pet_correlation"] & (np.asarray(anatomy.tissue("necrosis")) < 0.5)
