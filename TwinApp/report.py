@@ -271,14 +271,15 @@ def _members(comparison: Comparison | None) -> int:
 def _parameters(posterior: Posterior) -> list[dict[str, str]]:
     """Each uncertain parameter for this patient, beside what is believed of such patients."""
     population = Posterior.prior(posterior.parameters)
+    believed = {p.name: interval(*population.interval(p.name)) for p in population.parameters}
     return [
         {
             "symbol": p.symbol,
             "meaning": p.meaning,
             "value": with_unit(number(posterior.map[p.name]), p.unit),
             "interval": interval(*posterior.interval(p.name)),
-            "population": with_unit(number(population.map[p.name]), p.unit),
-            "population_interval": interval(*population.interval(p.name)),
+            "population": with_unit(number(p.default), p.unit) if p.asked else "–",
+            "population_interval": believed.get(p.name, "–"),
             "source": p.source,
         }
         for p in posterior.parameters

@@ -207,6 +207,15 @@ def test_other_comparisons_have_their_tables_with_intervals_in_the_cells(content
     assert "low 90" not in page
 
 
+def test_what_is_found_in_the_images_has_no_population(content, tmp_path):
+    from TwinSimulateLib.onset_unknowns import onset, prior
+
+    onset_of = prior(onset("glioma").parameters, np.array([22.0, 8.0, 10.0]), 7.0)
+    text = Page(page_of(replace(content, posterior=onset_of), tmp_path)).text
+    assert "Where the tumour began, towards the patient" in text
+    assert "Density at the outline on FLAIR." in text
+
+
 def test_an_unknown_target_is_named(content, tmp_path):
     with pytest.raises(MissingInput, match="lesion"):
         write_report(replace(content, target="lesion"), tmp_path / "report.html", Job())
