@@ -130,3 +130,20 @@ def test_a_plan_s_dose_gives_control_and_complications(panel, phantom, until, op
     assert [node.GetName() for node in panel.patient.nodes("field")] == ["EQD2, 5 x 6 Gy", "EQD2, 25 x 2 Gy"][::-1]
     panel.job_bar.revertButton.click()
     assert panel.patient.nodes("field") == []
+
+
+def test_an_image_that_a_model_can_do_without_is_taken_by_its_name_or_left_out(panel, until, phantom, open_panel):
+    ct, _pet, _tumour = phantom.phantom_images()
+    cells = np.full(ct.grid.shape, 0.5, np.float32)
+    node = image_to_node(Image(cells, ct.grid, unit="1", name="cellularity"), open_panel.scene)
+    box = panel.question.images.boxes["cellularity"]
+    until(lambda: box.currentData == node.GetID())
+    choose(box, "")
+    assert box.currentText == "not used"
+    panel.job_bar.applyButton.click()
+    until(lambda: not panel.job_bar.running)
+    assert panel.patient.provenance()[0]["parameters"]["images"]["cellularity"] is None
+    choose(box, node.GetID())
+    panel.job_bar.applyButton.click()
+    until(lambda: not panel.job_bar.running)
+    assert panel.patient.provenance()[0]["parameters"]["images"]["cellularity"]["name"] == "cellularity"
