@@ -47,8 +47,8 @@ DRUGS = {
     "doxorubicin": Drug(
         60.0,
         30.0 / 24,
-        "60 mg/m2 is the dose of the prescribing information (four times every 21 days, with cyclophosphamide); "
-        "half-life 30 h chosen, not checked against a source",
+        "60 mg/m2 is the dose of the prescribing information (four times every 21 days, with cyclophosphamide), and "
+        "30 h about the middle of its terminal half-life of 20 to 48 h (section 12.3)",
     ),
     "paclitaxel": Drug(
         175.0,
