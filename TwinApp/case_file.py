@@ -154,7 +154,7 @@ class ObservationEntry(StrictTable):
     """What a visit shows: a volume, given in mL or measured on a label map, or an image of the tumour.
 
     An outline is a label map, cellularity a map of it or of the ADC, uptake an image of a tracer: files in the frame
-    of the reference.
+    of the image that is named, or else of the reference.
     """
 
     quantity: Literal["volume", "outline", "cellularity", "uptake"] = "volume"
@@ -241,6 +241,7 @@ class CaseFile(StrictTable):
         for used, where in [
             *((o.image, "outline.image") for o in self.outline),
             *((m.image, "map.image") for m in self.map),
+            *((o.image, "observation.image") for o in self.observation),
             (self.anatomy.body, "anatomy.body"),
             (self.anatomy.brain, "anatomy.brain"),
             *((name, "truth.transforms") for name in self.truth.transforms),
@@ -252,10 +253,10 @@ class CaseFile(StrictTable):
             i.name for i in self.image if (i.frame or i.name) == (self.reference.frame or self.reference.name)
         ]
         for observation in self.observation:
-            if observation.image is not None and observation.image not in in_reference:
+            if observation.start and observation.image is not None and observation.image not in in_reference:
                 raise ValueError(
-                    f"observation.image names {observation.image!r}, which is not in the frame of the reference; "
-                    f"there are: {', '.join(in_reference)}. Carry it there first: digitaltwin fuse"
+                    f"the start lies in the frame of {observation.image!r}, which is not that of the reference; "
+                    f"there are: {', '.join(in_reference)}"
                 )
         if sum(observation.start for observation in self.observation) > 1:
             raise ValueError("only one observation can be the start")

@@ -45,10 +45,13 @@ def read_observations(
     for n, entry in enumerate(entries):
         days = entry.time_days if entry.date is None else days_between(reference_time, entry.date)
         assert days is not None  # a case file has one of both
+        frame = entry.image or ""
         if entry.quantity == "volume":
             observations.append(Observation("volume", days, _volume_ml(entry, folder), entry.log_sd, entry.threshold))
         elif entry.quantity == "outline":
-            observations.append(Outline(days, _labelled(entry, folder, entry.path), entry.log_sd, entry.threshold))
+            observations.append(
+                Outline(days, _labelled(entry, folder, entry.path), entry.log_sd, entry.threshold, frame=frame)
+            )
         else:
             image, within = maps[n]
             if n in adc:
@@ -60,7 +63,7 @@ def read_observations(
                     f"observation {entry.path!r}: the start is at the reference scan, not on day {days:g}."
                 )
             kind = Uptake if entry.quantity == "uptake" else Cellularity
-            seen = kind(days, image, entry.noise_sd, entry.correlation_mm)
+            seen = kind(days, image, entry.noise_sd, entry.correlation_mm, frame=frame)
             seen.check()
             if entry.start:
                 start = image

@@ -105,15 +105,16 @@ def test_a_case_takes_images_at_visits_with_dates(case, tmp_path):
         (SCANNED + VISIT.format("outline", "").replace('path = "t1.nii.gz"', ""), "needs the path"),
         (SCANNED + VISIT.format("outline", "noise_sd = 0.1"), "outline has no noise_sd"),
         (SCANNED + VISIT.format("uptake", "log_sd = 0.1"), "uptake has no log_sd"),
+        (SCANNED + VISIT.format("uptake", 'image = "T9"'), "observation.image names the image 'T9'"),
         (SCANNED + VISIT.format("cellularity", 'unit = "mm2/s"'), "needs inside"),
         (SCANNED + VISIT.format("cellularity", "labels = [1]"), "not given"),
         (SCANNED + VISIT.format("uptake", 'inside = "labels.nii.gz"\nlabels = [9]'), r"no voxel has the labels \[9\]"),
         (SCANNED + VISIT.format("cellularity", 'unit = "mm2/s"\ninside = "labels.nii.gz"'), "is its unit"),
         (
             SCANNED
-            + VISIT.format("uptake", 'image = "T2"')
+            + VISIT.format("cellularity", 'image = "T2"\nstart = true')
             + '\n[[image]]\nname = "T2"\npath = "t1.nii.gz"\nmodality = "MR"',
-            "not in the frame of the reference",
+            "the start lies in the frame of 'T2', which is not that of the reference",
         ),
         (
             SCANNED + VISIT.format("cellularity", 'unit = "um2/s"\ninside = "labels.nii.gz"\nstart = true'),

@@ -1,9 +1,22 @@
 """The step on a twin in a real scene: what it reads, what it leaves there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, MissingInput, MissingPackage, Segmentation
+from TwinCore import (
+    Grid,
+    GridTransform,
+    Image,
+    InvalidInput,
+    Job,
+    JobCancelled,
+    LinearTransform,
+    MissingInput,
+    MissingPackage,
+    Segmentation,
+)
 from TwinCore.scene import (
     Twin,
     execute,
@@ -128,6 +141,37 @@ def test_images_at_follow_up_calibrate(twin):
         execute(twin, step(observations=seen, images={"cellularity": grown}))
     with pytest.raises(InvalidInput, match="before the reference scan"):
         execute(twin, step(observations=[Cellularity(-3.0, grown)]))
+
+
+def test_a_visit_is_where_its_image_has_been_registered_to(twin):
+    """The same outline, drawn in another frame: the same answer; a move that changes its size is refused."""
+    k, j, i = np.mgrid[:26, :26, :26]
+    grid, turn = Grid.isotropic(SHAPE), np.eye(4)
+    seen = Image((k - 13.0) ** 2 + (j - 13.0) ** 2 + (i - 13.0) ** 2 < 8.0**2, grid, name="visit")
+    turn[:3, :3], turn[:3, 3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]], [30.0, -12.0, 5.0]
+    moved = replace(seen, grid=Grid(SHAPE, np.linalg.inv(turn) @ grid.ijk_to_ras))
+    node = twin.add_image(Image(k.astype(np.float32), moved.grid, "MR", "1", 20.0, "T1 visit 1"))
+
+    def rate(outline):
+        asked = CalibrationStep("soft-tissue sarcoma", step().segments, observations=[outline])
+        return execute(twin, asked).results["proliferation_rate"].value
+
+    def register(move):
+        with twin.run("TwinFusion", {}) as run:
+            run.add_transform(move, node)
+
+    register(LinearTransform(turn))
+    there = rate(Outline(20.0, moved, frame="T1 visit 1"))
+    assert there == pytest.approx(rate(Outline(20.0, seen)), rel=1e-3)
+    assert there > 0.02
+    with pytest.raises(MissingInput, match="frame of 'T2'; the twin has: T1 visit 1"):
+        rate(Outline(20.0, moved, frame="T2"))
+    register(LinearTransform(turn @ np.diag([1.02, 1.02, 1.02, 1.0])))
+    with pytest.raises(InvalidInput, match=r"changes volumes by \+6.1 %"):
+        rate(Outline(20.0, moved, frame="T1 visit 1"))
+    register(GridTransform(np.zeros((3, 3, 3, 3)), Grid.isotropic((3, 3, 3), 10.0)))
+    with pytest.raises(InvalidInput, match="take the tumour's growth away"):
+        rate(Outline(20.0, moved, frame="T1 visit 1"))
 
 
 @pytest.mark.parametrize(

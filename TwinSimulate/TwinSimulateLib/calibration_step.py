@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from TwinCore import Job, MissingInput
 
-from .model import Anatomy, Estimate, Posterior
-from .step import SimulationStep, add_fit
+from .model import Estimate, Posterior
+from .step import Inputs, SimulationStep, add_fit
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run
@@ -26,8 +26,8 @@ class CalibrationStep(SimulationStep):
             raise MissingInput("There is nothing to calibrate on: give volumes or images at follow-up.")
         return super().check()
 
-    def compute(self, inputs: Anatomy, job: Job) -> Any:
-        return self._model().calibrate(inputs, self.observations, job, self.received, self.seed)
+    def compute(self, inputs: Inputs, job: Job) -> Any:
+        return self._model().calibrate(inputs.anatomy, inputs.observations, job, self.received, self.seed)
 
     def write(self, run: Run, outputs: Posterior) -> None:  # type: ignore[override]
         add_fit(run, outputs)

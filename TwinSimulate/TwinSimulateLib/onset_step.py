@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from TwinCore import InvalidInput, Job
 
 from . import registry
-from .model import Anatomy, Result
-from .step import Forecast, SimulationStep
+from .model import Result
+from .step import Forecast, Inputs, SimulationStep
 from .tumour_onset import TumourOnset
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class OnsetStep(SimulationStep):
             )
         return super().check()  # type: ignore[return-value]
 
-    def compute(self, inputs: Anatomy, job: Job) -> Any:
-        model = self._model()
+    def compute(self, inputs: Inputs, job: Job) -> Any:
+        model, anatomy = self._model(), inputs.anatomy
         fitting, showing, prediction, frames = job.split(fit=6, today=3, prediction=6, frames=0.5)
         with fitting:
-            posterior = model.fit(inputs, fitting).posterior
+            posterior = model.fit(anatomy, fitting).posterior
         with showing:
-            today = model.today(inputs, posterior, showing, self.members, self.seed)
-        forecast = self._forecast(model, inputs, posterior, None, None, prediction, frames)
+            today = model.today(anatomy, posterior, showing, self.members, self.seed)
+        forecast = self._forecast(model, anatomy, posterior, None, None, prediction, frames)
         return OnsetForecast(**vars(forecast), today=today)
 
     def write(self, run: Run, outputs: OnsetForecast) -> None:  # type: ignore[override]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, Job, Quantity, Table
+from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Table
 from TwinCore.parameter import complete
 from TwinCore.units import DAY, MILLILITRE, NO_UNIT
 
@@ -22,7 +22,7 @@ from .search_space import SearchSpace
 from .treatment import Treatment
 from .tumour_growth import TumourGrowth
 from .tumour_margins import Margins, compare_margins
-from .tumour_observations import Cellularity, TumourObservation, checked, described
+from .tumour_observations import Cellularity, ImageObservation, TumourObservation, checked, described
 from .twin_anatomy import anatomy_of
 from .twin_images import hashed
 
@@ -34,6 +34,13 @@ MOST_SEARCH_MEMBERS = 16
 """Of a search or of margins, which run the model many times over."""
 LONGEST_HORIZON_DAYS = 3650
 OUTPUT_TIMES = 24
+
+
+class Inputs(NamedTuple):
+    """What the step reads of a twin: the observations in its reference's frame."""
+
+    anatomy: Anatomy
+    observations: Sequence[TumourObservation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +164,14 @@ class SimulationStep:
                 raise InvalidInput("The start is among the observations, too: the same map would count twice.")
         return self._model()
 
-    def read(self, twin: Twin) -> Anatomy:
+    def read(self, twin: Twin) -> Inputs:
         more = ["recurrence"] if self.margins_mm else []
         more += [self.search.organ] if self.search and self.search.organ else []
-        return anatomy_of(twin, self.check().requires(), self.segments, more, self.images)
+        anatomy = anatomy_of(twin, self.check().requires(), self.segments, more, self.images)
+        return Inputs(anatomy, [in_reference(o, twin) for o in self.observations])
 
-    def compute(self, inputs: Anatomy, job: Job) -> Forecast:
-        model = self._model()
+    def compute(self, inputs: Inputs, job: Job) -> Forecast:
+        model, anatomy = self._model(), inputs.anatomy
         calibration, searching, margins, prediction, frames = job.split(
             calibration=1 if self.observations else 0.01,
             search=5 if self.search else 0.01,
@@ -175,17 +183,17 @@ class SimulationStep:
         posterior = model.prior()
         if self.observations:
             with calibration:
-                posterior = model.calibrate(inputs, self.observations, calibration, self.received, self.seed)
+                posterior = model.calibrate(anatomy, inputs.observations, calibration, self.received, self.seed)
         few = min(self.members, MOST_SEARCH_MEMBERS)
         if self.search is not None:
             with searching:
                 days = float(self.horizon_days)
-                found = search_schedule(model, inputs, posterior, self.search, days, searching, few, self.seed)
+                found = search_schedule(model, anatomy, posterior, self.search, days, searching, few, self.seed)
         if self.margins_mm:
             with margins:
                 wanted = self.margins_mm, self.margins_day
-                covered = compare_margins(model, inputs, posterior, *wanted, margins, members=few, seed=self.seed)
-        return self._forecast(model, inputs, posterior, found, covered, prediction, frames)
+                covered = compare_margins(model, anatomy, posterior, *wanted, margins, members=few, seed=self.seed)
+        return self._forecast(model, anatomy, posterior, found, covered, prediction, frames)
 
     def _forecast(
         self,
@@ -270,6 +278,17 @@ class SimulationStep:
         if not isinstance(model, TumourGrowth):
             raise InvalidInput(f"The model {self.model!r} has no growth over time to simulate on a twin.")
         return model
+
+
+def in_reference(observation: TumourObservation, twin: Twin) -> TumourObservation:
+    """An observation where its image's registration has taken it, into the frame of the twin's reference."""
+    if not isinstance(observation, ImageObservation) or not observation.frame:
+        return observation
+    nodes = {node.GetName(): node for node in twin.nodes("image")}
+    if observation.frame not in nodes:
+        there = ", ".join(nodes)
+        raise MissingInput(f"An observation lies in the frame of {observation.frame!r}; the twin has: {there}.")
+    return observation.carried(twin.move_of(nodes[observation.frame]))
 
 
 def with_best(scenarios: Sequence[Treatment], found: SearchResult | None) -> list[Treatment]:

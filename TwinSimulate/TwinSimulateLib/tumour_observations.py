@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, ClassVar
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput
+from TwinCore import Grid, Image, InvalidInput, LinearTransform
 from TwinCore.provenance import content_hash
+from TwinCore.transform import Transform
 
 from .model import Observation
 
 CORRELATION_MM = 3.0
 """Chosen: over this length the error of a voxel map falls to exp(-1/2) of itself; no measured value was found."""
 ROUNDING = 1e-3
+SAME_VOLUME = 0.01
+"""Relative change of volume that a registration may make to an observation: a tenth of its usual noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageObservation:
-    """An image of the tumour at a visit, in the frame of the reference scan, on any grid.
+    """An image of the tumour at a visit, on any grid.
 
     Parameters
     ----------
     time_days : float
         From the reference scan.
     image : Image
+    frame : str
+        Name of the twin's image in whose frame it lies; that of the reference scan if left out.
     """
 
     quantity: ClassVar[str]
     time_days: float
     image: Image
+    frame: str = field(default="", kw_only=True)
 
     def check(self) -> None:
         """`InvalidInput` says what is wrong with the observation."""
@@ -48,6 +54,24 @@ class ImageObservation:
         numbers = {k: v for k, v in self.__dict__.items() if k != "image"}
         content = content_hash(self.image.array, self.image.grid.ijk_to_ras)
         return {"quantity": self.quantity, **numbers, "image": self.image.name, "content": content}
+
+    def carried(self, move: Transform | None) -> ImageObservation:
+        """The observation in the frame of the reference scan, where a move takes it; None: it is there already.
+
+        Raises
+        ------
+        InvalidInput
+            If the move changes volumes, and so takes growth away with the rest.
+        """
+        if move is None:
+            return replace(self, frame="")
+        if not isinstance(move, LinearTransform):
+            raise self._wrong("a deformation would take the tumour's growth away with the rest: register it rigidly")
+        larger = abs(np.linalg.det(move.matrix[:3, :3])) - 1.0
+        if abs(larger) > SAME_VOLUME:
+            raise self._wrong(f"its registration changes volumes by {100 * larger:+.1f} %: register it rigidly")
+        there = Grid(self.image.grid.shape, move.matrix @ self.image.grid.ijk_to_ras)
+        return replace(self, image=replace(self.image, grid=there), frame="")
 
     def _wrong(self, what: str) -> InvalidInput:
         return InvalidInput(f"Observation of {self.quantity}, image {self.image.name!r}: {what}.")
