@@ -20,6 +20,7 @@ from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 from .dce_command import dce
 from .dose_command import accumulate, dose
 from .onset_command import onset
+from .series_command import segment_series
 from .ventricle_command import ventricle
 
 app = typer.Typer(
@@ -240,6 +241,7 @@ def train(
 app.command()(dose)
 app.command()(accumulate)
 app.command()(ventricle)
+app.command("segment-series")(segment_series)
 app.command()(onset)
 app.command()(dce)
 

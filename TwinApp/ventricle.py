@@ -18,7 +18,8 @@ from TwinCore.dicom.file import is_dicom
 from TwinCore.guard import display_name
 from TwinCore.itk import to_sitk
 from TwinCore.scene import Twin, execute, new_scene, save
-from TwinSegmentLib.ventricle_step import MS_A_DAY, SEGMENT, Outputs, VentricleStep
+from TwinSegmentLib.series_step import MS_A_DAY
+from TwinSegmentLib.ventricle_step import SEGMENT, Outputs, VentricleStep
 
 from .case_file import ImageEntry
 from .dose_chart import STYLE
@@ -95,7 +96,7 @@ def segment_ventricle(
     return entries
 
 
-def read_cine(path: Path, interval_ms: float | None, job: Job) -> list[Image]:
+def read_cine(path: Path, interval_ms: float | None, job: Job, modality: str = "MR") -> list[Image]:
     """The times of a cine as images, each with its time in days.
 
     Raises
@@ -121,7 +122,7 @@ def read_cine(path: Path, interval_ms: float | None, job: Job) -> list[Image]:
                 f"From one time of a cine to the next it is more than 0 and below 10 s, not {interval:g} ms."
             )
         times = (np.arange(count) * interval / MS_A_DAY).tolist()
-    entry = ImageEntry(name=CINE, path=path.name, modality="MR", time_point="all", times_days=times)
+    entry = ImageEntry(name=CINE, path=path.name, modality=modality, time_point="all", times_days=times)
     return read_over_time(entry, path.absolute().parent, job)[0]
 
 

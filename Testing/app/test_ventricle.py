@@ -73,8 +73,8 @@ def test_a_step_reverts_and_what_it_cannot_do_leaves_the_twin_alone(cine):
         twin.add_series(images, name)
     before = snapshot(twin.scene)
     for step, words in (
-        (VentricleStep(BASE, APEX), "Which series is the cine. The twin has: cine, other"),
-        (VentricleStep(BASE, APEX, 4, "cine"), "no time 4 in 'cine'; there are 0 to 3"),
+        (VentricleStep(BASE, APEX), "Which series is meant. The twin has: cine, other"),
+        (VentricleStep(BASE, APEX, 4, "cine"), "no time 4 in the cine; there are 0 to 3"),
         (VentricleStep((48, 48, 200), APEX, 0, "cine"), "lies outside"),
     ):
         with pytest.raises((InvalidInput, MissingInput), match=words):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Segmentation, Table
+from TwinCore import Image, InvalidInput, Job, Quantity, Segmentation, Table
 from TwinCore.surface import Surface, surfaces_of
 from TwinCore.units import MILLILITRE, NO_UNIT
 
 from .presets.left_ventricle import Ventricle, left_ventricle
+from .series_step import MS_A_DAY, series_of
 
 if TYPE_CHECKING:
     from TwinCore.scene import Run, Twin
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SEGMENT = "left ventricle"
 CODE = ("SCT", "87878005", "Left ventricle")
 COLOUR = (0.85, 0.25, 0.25)
-MS_A_DAY = 86_400_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +68,10 @@ class VentricleStep:
         }
 
     def read(self, twin: Twin) -> list[Image]:
-        series = {node.GetName(): images for node, images in twin.series()}
-        if not series:
-            raise MissingInput("The twin has no series over time: a cine is needed.")
-        name = self.cine or (next(iter(series)) if len(series) == 1 else "")
-        if name not in series:
-            raise MissingInput(f"Which series is the cine? The twin has: {', '.join(series)}.")
-        if not 0 <= self.clicked < len(series[name]):
-            raise InvalidInput(f"There is no time {self.clicked} in {name!r}; there are 0 to {len(series[name]) - 1}.")
-        return series[name]
+        images = series_of(twin, self.cine)
+        if not 0 <= self.clicked < len(images):
+            raise InvalidInput(f"There is no time {self.clicked} in the cine; there are 0 to {len(images) - 1}.")
+        return images
 
     def compute(self, inputs: list[Image], job: Job) -> Outputs:
         following, surfacing = job.split(following=9, surfaces=1)
