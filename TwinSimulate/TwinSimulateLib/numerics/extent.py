@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
+from scipy.spatial.distance import pdist
 
 from .level_set import wave_phase
 
@@ -43,8 +44,7 @@ def extent(
     heights, places, reaches = _outermost(density, threshold, field, axes_mm, upwards, starts)
     slab = heights.argmax(axis=0)
     found = np.take_along_axis(places, slab[None, ..., None], axis=0)[0][np.isfinite(heights.max(axis=0))]
-    apart = np.linalg.norm(found[:, None] - found[None], axis=2)
-    return float(apart.max(initial=0.0)), float(reaches.max(initial=0.0))
+    return float(pdist(found).max(initial=0.0)), float(reaches.max(initial=0.0))
 
 
 @njit(parallel=True, nogil=True, cache=True)
