@@ -98,7 +98,7 @@ class Slice:
     def __init__(self, scene, below=None):
         import slicer
 
-        self._logic = slicer.vtkMRMLSliceLogic()
+        self._scene, self._logic = scene, slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(scene)
         self._logic.AddSliceNode("Red")
         slicer.util.setSliceViewerLayers(background=below)
@@ -114,6 +114,14 @@ class Slice:
         drawn = self._logic.GetBlend().GetOutput()
         colours = vtk_to_numpy(drawn.GetPointData().GetScalars()).reshape(*drawn.GetDimensions()[1::-1], -1)
         return Image.fromarray(np.ascontiguousarray(colours[::-1, :, :3]))
+
+
+    def let_go(self) -> None:
+        """Its nodes are singletons, which outlive the scene's clearing: the next view would be drawn by two logics."""
+        self._logic.SetMRMLScene(None)
+        for name in ("Slice", "SliceComposite", "SliceDisplay"):
+            for node in list(self._scene.GetNodesByClass(f"vtkMRML{name}Node")):
+                self._scene.RemoveNode(node)
 
 
 def beside(pictures: list[Image.Image], path: Path) -> None:
@@ -136,6 +144,7 @@ def fusion(panel, scene, folder: Path) -> None:
     slices.append(view.draw(66.0))
     beside(slices, folder / "view_fusion_compare.png")
     picture(panel, folder / "panel_fusion_done.png")
+    view.let_go()
 
 
 def segment(panel, scene, folder: Path) -> None:
@@ -178,6 +187,7 @@ def simulate(panel, scene, folder: Path) -> None:
         until(lambda day=day: said.text.startswith(f"Day {day},") and "by one run" in said.text)
         slices.append(view.draw(66.0))
     beside(slices, folder / "view_simulate_live.png")
+    view.let_go()
     picture(panel, folder / "panel_simulate_live.png")
     panel.ui.liveBox.click()
     panel.ui.parametersButton.collapsed = True
