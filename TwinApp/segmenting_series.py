@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
-from TwinCore import Image, Job, Segmentation, Table
-from TwinCore.itk import to_sitk
-from TwinCore.scene import Twin, boot, execute, new_scene, save
-from TwinSegmentLib.series_step import MS_A_DAY, Outputs, SeriesStep
+from TwinCore import Image, Job, Table
+from TwinSegmentLib.series_step import Outputs, SeriesStep
 from TwinSegmentLib.tidy import Tidy
 
-from .outputs import as_entries, check_replaceable, whole_folder, write_json
-from .pipeline import SCHEMA
-from .ventricle import read_cine
-
-SERIES = "series"
+from .series_files import SERIES, read_series, run_on_series, write_over_time
 
 
 def segment_series(
@@ -68,46 +61,24 @@ def segment_series(
     TwinError
         If the series cannot be read or does not suit the model, or the job was cancelled; nothing is written then.
     """
-    job, out = job or Job(), Path(out)
-    check_replaceable(out)
     step = SeriesStep(model, SERIES, looks, tidy or Tidy())
     step.check()
-    reading, labelling, writing = job.split(reading=1, segmentation=10, writing=1)
-    with reading:
-        images = read_cine(Path(path), interval_ms, reading, modality)
-        boot()
-    with whole_folder(out) as folder:
-        twin = Twin.create(patient, new_scene())
-        twin.add_series(images, SERIES)
-        with labelling:
-            run = execute(twin, step, labelling)
-        with writing:
-            outputs: Outputs = run.outputs
-            entries = as_entries(run.results)
-            _write_labels(outputs.over_time, folder / "anatomy.nii.gz")
-            _write_volumes(outputs.table, folder / "volumes.csv")
-            save(twin, folder / "twin.mrb")
-            write_json(folder / "provenance.json", {"runs": [run.provenance]})
-            document = {
-                "schema": SCHEMA, "patient": patient, "virtual": False, **entries, "scenarios": [],
-                "warnings": list(job.warnings),
-            }  # fmt: skip
-            write_json(folder / "results.json", document)
-            job.checkpoint()
-    return entries
+
+    def read(reading: Job) -> list[Image]:
+        return read_series(Path(path), interval_ms, reading, modality)
+
+    return run_on_series(read, step, Path(out), patient, _write, job or Job())
 
 
-def _write_labels(over_time: Mapping[float, Segmentation], path: Path) -> None:
-    """One 4D label map, numbered in the order of the segments' first appearance, as the columns of the volumes are."""
-    names = list(dict.fromkeys(name for one in over_time.values() for name in one.names))
-    volumes = []
-    for one in over_time.values():
-        labels = np.zeros(one.grid.shape, np.uint8 if len(names) < 256 else np.uint16)
+def _write(images: Sequence[Image], outputs: Outputs, folder: Path) -> None:
+    """Labels are numbered as the columns of the volumes are."""
+    names = [name for name in outputs.table.columns if name != "time"]
+    labels = [np.zeros(image.grid.shape, np.uint8 if len(names) < 256 else np.uint16) for image in images]
+    for here, one in zip(labels, outputs.over_time.values()):
         for name in one.names:
-            labels[one.mask(name)] = 1 + names.index(name)
-        volumes.append(to_sitk(Image(labels, one.grid)))
-    first, second = list(over_time)[:2]
-    sitk.WriteImage(sitk.JoinSeries(volumes, 0.0, (second - first) * MS_A_DAY / 1000.0), str(path), True)
+            here[one.mask(name)] = 1 + names.index(name)
+    write_over_time(labels, images, folder / "anatomy.nii.gz")
+    _write_volumes(outputs.table, folder / "volumes.csv")
 
 
 def _write_volumes(table: Table, path: Path) -> None:

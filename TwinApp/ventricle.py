@@ -9,25 +9,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import SimpleITK as sitk
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from TwinCore import Image, InvalidInput, Job, MissingInput
-from TwinCore.dicom.file import is_dicom
-from TwinCore.guard import display_name
-from TwinCore.itk import to_sitk
-from TwinCore.scene import Twin, execute, new_scene, save
-from TwinSegmentLib.series_step import MS_A_DAY
+from TwinCore import Image, Job
 from TwinSegmentLib.ventricle_step import SEGMENT, Outputs, VentricleStep
 
-from .case_file import ImageEntry
 from .dose_chart import STYLE
-from .loading import read_over_time
-from .outputs import as_entries, whole_folder, write_json
-from .pipeline import SCHEMA
+from .series_files import SERIES, read_series, run_on_series, write_over_time
 
-CINE = "cine"
 COLOUR = "#d94040"
 
 
@@ -69,83 +59,19 @@ def segment_ventricle(
     TwinError
         If the cine cannot be read, a click is outside, or the job was cancelled; nothing is written then.
     """
-    job = job or Job()
-    step = VentricleStep(base_ras_mm, apex_ras_mm, clicked, CINE)
-    reading, following, writing = job.split(reading=1, following=9, writing=1)
-    with reading:
-        images = read_cine(Path(cine), interval_ms, reading)
-    with whole_folder(Path(out)) as folder:
-        twin = Twin.create(patient, new_scene())
-        twin.add_series(images, CINE)
-        with following:
-            run = execute(twin, step, following)
-        with writing:
-            outputs: Outputs = run.outputs
-            entries = as_entries(outputs.results)
-            write_labels(images, outputs, folder / "ventricle.nii.gz")
-            write_volumes(outputs, folder / "ventricle.csv")
-            draw(images, outputs, folder / "ventricle.png")
-            save(twin, folder / "twin.mrb")
-            write_json(folder / "provenance.json", {"runs": [run.provenance]})
-            document = {
-                "schema": SCHEMA, "patient": patient, "virtual": False, **entries, "scenarios": [],
-                "warnings": list(job.warnings),
-            }  # fmt: skip
-            write_json(folder / "results.json", document)
-            job.checkpoint()
-    return entries
+    step = VentricleStep(base_ras_mm, apex_ras_mm, clicked, SERIES)
+
+    def read(reading: Job) -> list[Image]:
+        return read_series(Path(cine), interval_ms, reading)
+
+    return run_on_series(read, step, Path(out), patient, _write, job or Job())
 
 
-def read_cine(path: Path, interval_ms: float | None, job: Job, modality: str = "MR") -> list[Image]:
-    """The times of a cine as images, each with its time in days.
-
-    Raises
-    ------
-    MissingInput
-        If a file does not say the time between its volumes, and it is not given.
-    InvalidInput
-        If it is not a series, or the interval is not above 0.
-    """
-    if not path.exists():
-        raise MissingInput(f"There is no {display_name(path.name)!r}.")
-    times = None
-    if not path.is_dir() and not is_dicom(path):
-        count, said_ms = _times_in(path)
-        interval = interval_ms if interval_ms is not None else said_ms
-        if interval is None:
-            raise MissingInput(
-                f"{display_name(path.name)} does not say how long it is from one time to the next: give --interval, in "
-                "ms."
-            )
-        if not 0 < interval < 10_000:
-            raise InvalidInput(
-                f"From one time of a cine to the next it is more than 0 and below 10 s, not {interval:g} ms."
-            )
-        times = (np.arange(count) * interval / MS_A_DAY).tolist()
-    entry = ImageEntry(name=CINE, path=path.name, modality=modality, time_point="all", times_days=times)
-    return read_over_time(entry, path.absolute().parent, job)[0]
-
-
-def _times_in(path: Path) -> tuple[int, float | None]:
-    """How many volumes a file has, and how many ms lie between them, if it says so."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InvalidInput(f"{display_name(path.name)}: it is not a volume file that can be read.") from error
-    size, spacing = reader.GetSize(), reader.GetSpacing()
-    if len(size) < 4 or size[3] < 2:
-        raise InvalidInput(f"{display_name(path.name)}: it is a single volume; a cine has two times or more.")
-    units = int(reader.GetMetaData("xyzt_units")) if reader.HasMetaDataKey("xyzt_units") else 0
-    return int(size[3]), 1000.0 * spacing[3] if units & 0x38 else None
-
-
-def write_labels(images: Sequence[Image], outputs: Outputs, path: Path) -> None:
-    """The blood pool as one 4D label map, with the cine's times."""
-    volumes = [to_sitk(Image(one.mask(SEGMENT).astype(np.uint8), one.grid)) for one in outputs.over_time.values()]
-    step_s = (float(images[1].time) - float(images[0].time)) * MS_A_DAY / 1000.0  # type: ignore[arg-type]
-    sitk.WriteImage(sitk.JoinSeries(volumes, 0.0, step_s), str(path), useCompression=True)
+def _write(images: Sequence[Image], outputs: Outputs, folder: Path) -> None:
+    masks = [one.mask(SEGMENT).astype(np.uint8) for one in outputs.over_time.values()]
+    write_over_time(masks, images, folder / "ventricle.nii.gz")
+    write_volumes(outputs, folder / "ventricle.csv")
+    draw(images, outputs, folder / "ventricle.png")
 
 
 def write_volumes(outputs: Outputs, path: Path) -> None:

@@ -79,7 +79,7 @@ class ModelQuestion:
         self._offer(self.segments, "segment", segments, from_text(c.segments, {}))
         volumes = {} if twin is None else self._volumes(twin)
         self._offer(self.images, "image", volumes, self._image_ids(volumes))
-        self.values.show([p for p in self.declared.parameters if p.asked], from_text(c.values, {}))
+        self.values.show(self._asked_for, from_text(c.values, {}))
 
     def lacking(self, twin: Twin) -> str:
         """What the model still needs, in words; "" for nothing."""
@@ -98,6 +98,11 @@ class ModelQuestion:
         images = {name: slicer.mrmlScene.GetNodeByID(i) if i else None for name, i in self.images.chosen().items()}
         values = from_text(c.values, {})
         return {"model": c.model, "segments": self.segments.chosen(), "images": images, "values": values}
+
+    @property
+    def _asked_for(self) -> list:
+        """The parameters that a user may set."""
+        return [p for p in self.declared.parameters if p.asked]
 
     def _required(self, kind: str) -> dict:
         return {r.name: r for r in self.declared.requires if r.kind == kind}
@@ -132,10 +137,7 @@ class ModelQuestion:
     def _on_values(self) -> None:
         """Keep what differs from the preset alone, so that another preset has its own values."""
         shown = self.values.values()
-        self._keep(
-            "values",
-            {p.name: shown[p.name] for p in self.declared.parameters if p.asked and shown[p.name] != p.default},
-        )
+        self._keep("values", {p.name: shown[p.name] for p in self._asked_for if shown[p.name] != p.default})
         self._asked()
 
     def _on_model(self, box) -> None:

@@ -115,7 +115,6 @@ class Slice:
         colours = vtk_to_numpy(drawn.GetPointData().GetScalars()).reshape(*drawn.GetDimensions()[1::-1], -1)
         return Image.fromarray(np.ascontiguousarray(colours[::-1, :, :3]))
 
-
     def let_go(self) -> None:
         """Its nodes are singletons, which outlive the scene's clearing: the next view would be drawn by two logics."""
         self._logic.SetMRMLScene(None)

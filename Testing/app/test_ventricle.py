@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from Testing.segment.test_presets import beating
 from TwinApp.commands import app
-from TwinApp.ventricle import read_cine, segment_ventricle
+from TwinApp.series_files import read_series
+from TwinApp.ventricle import segment_ventricle
 from TwinCore import InvalidInput, Job, JobCancelled, MissingInput
 from TwinCore.itk import to_sitk
 from TwinCore.scene import Twin, execute, load, new_scene, node_to_segmentations, snapshot
@@ -68,7 +69,7 @@ def test_a_step_reverts_and_what_it_cannot_do_leaves_the_twin_alone(cine):
     twin = Twin.create("A", new_scene())
     with pytest.raises(MissingInput, match="no series over time"):
         execute(twin, VentricleStep(BASE, APEX))
-    images = read_cine(cine, None, Job())
+    images = read_series(cine, None, Job())
     for name in ("cine", "other"):
         twin.add_series(images, name)
     before = snapshot(twin.scene)
@@ -87,18 +88,18 @@ def test_a_step_reverts_and_what_it_cannot_do_leaves_the_twin_alone(cine):
 
 
 def test_a_cine_says_its_times_or_they_are_asked_for(cine, tmp_path):
-    assert [round(86_400_000 * image.time) for image in read_cine(cine, 50.0, Job())] == [0, 50, 100, 150]
+    assert [round(86_400_000 * image.time) for image in read_series(cine, 50.0, Job())] == [0, 50, 100, 150]
     silent = sitk.JoinSeries([to_sitk(image) for image in beating(RADII[:2])])
     sitk.WriteImage(silent, str(tmp_path / "silent.nrrd"))
     with pytest.raises(MissingInput, match="give --interval"):
-        read_cine(tmp_path / "silent.nrrd", None, Job())
+        read_series(tmp_path / "silent.nrrd", None, Job())
     with pytest.raises(InvalidInput, match="below 10 s, not 0 ms"):
-        read_cine(cine, 0.0, Job())
+        read_series(cine, 0.0, Job())
     sitk.WriteImage(to_sitk(beating(RADII[:1])[0]), str(tmp_path / "one.nii.gz"))
     with pytest.raises(InvalidInput, match="a single volume"):
-        read_cine(tmp_path / "one.nii.gz", None, Job())
+        read_series(tmp_path / "one.nii.gz", None, Job())
     with pytest.raises(MissingInput, match="no 'none.nii'"):
-        read_cine(tmp_path / "none.nii", None, Job())
+        read_series(tmp_path / "none.nii", None, Job())
 
 
 def test_a_cancelled_run_writes_nothing(cine, tmp_path):

@@ -126,4 +126,6 @@ def test_time_grows_with_the_work():
     assert expected(Work(10, 2, 60.0, values), 1_000_000, 1e6, 200.0).seconds > one.seconds
     assert expected(Work(10, 2, 60.0, values), 1_000_000, 20.0, 15.0).seconds < one.seconds  # the grid is all there is
     assert expected(Work(10, 2, 0.0, {}), 1000, 1e6).seconds == pytest.approx(0.5)
+    late = expected(Work(10, 2, 60.0, values, first_s=65.0), 1_000_000, 1e6, 15.0)
+    assert late.seconds == pytest.approx(65.0 + one.seconds)
     assert one.memory_bytes == 64_000_000
