@@ -21,6 +21,7 @@ from .dce_command import dce
 from .dose_command import accumulate, dose
 from .onset_command import onset
 from .series_command import segment_series
+from .training_command import compare_training, train
 from .ventricle_command import ventricle
 
 app = typer.Typer(
@@ -218,31 +219,13 @@ def fetch(model: Annotated[str, typer.Argument(help="Of those that `digitaltwin 
         fetch_files(entry, job)
 
 
-@app.command()
-def train(
-    label_maps: Annotated[list[Path], typer.Argument(help="Label maps of whole heads: volumes, or folders of them.")],
-    out: Annotated[Path, OUT] = Path("output/training"),
-    held_out: Annotated[int, typer.Option(help="How many of the label maps, the last ones, are only tested on.")] = 2,
-    steps: Annotated[int, typer.Option(help="Images shown in all.")] = 9000,
-    pathology: Annotated[int, typer.Option(help="Label maps with painted tumours and lesions to learn from too.")] = 0,
-    start: Annotated[Path | None, typer.Option(help="Weights to begin with (safetensors).")] = None,
-    seed: Annotated[int, typer.Option(help="Of the images and of the first weights.")] = 0,
-) -> None:
-    """Train a network on images made of label maps; taken up where it stopped if OUT holds a beginning."""
-    from .training import train_brain
-
-    with job_on_terminal() as job:
-        weights = train_brain(
-            label_maps, out, held_out=held_out, steps=steps, pathology=pathology, start=start, seed=seed, job=job
-        )
-    print(f"The weights are {weights}; the learning curve is {weights.parent / 'curve.jsonl'}")
-
-
 app.command()(dose)
 app.command()(accumulate)
 app.command()(ventricle)
 app.command("segment-series")(segment_series)
 app.command()(onset)
+app.command()(train)
+app.command("compare-training")(compare_training)
 app.command()(dce)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from TwinCore import Image, Job, Table
+from TwinCore import Image, Job
 from TwinSegmentLib.series_step import Outputs, SeriesStep
 from TwinSegmentLib.tidy import Tidy
 
+from .label_table import write_table
 from .series_files import SERIES, read_series, run_on_series, write_over_time
 
 
@@ -78,11 +78,4 @@ def _write(images: Sequence[Image], outputs: Outputs, folder: Path) -> None:
         for name in one.names:
             here[one.mask(name)] = 1 + names.index(name)
     write_over_time(labels, images, folder / "anatomy.nii.gz")
-    _write_volumes(outputs.table, folder / "volumes.csv")
-
-
-def _write_volumes(table: Table, path: Path) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([f"{name} [{table.units[name]}]" for name in table.columns])
-        writer.writerows([f"{value:.4f}" for value in row] for row in zip(*table.columns.values()))
+    write_table(outputs.table, folder / "volumes.csv")

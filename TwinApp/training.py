@@ -1,15 +1,21 @@
-"""Training from label maps on disk."""
+"""Training from label maps, and labelled scans, on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from TwinCore import InvalidInput, Job, MissingInput, MissingPackage
+from TwinCore import Image, InvalidInput, Job, MissingInput, MissingPackage, Table
 from TwinCore.volume_file import READERS, read_volume
-from TwinSegmentLib.generator import read_recipe
+from TwinSegmentLib.generator import Recipe, read_recipe
 
+from .label_table import read_labelled, write_table
 from .pathology import painted
+
+LABELS = "_labels"
+"""How the name of a scan's label map goes on after the scan's."""
+
+COMPARISON = "comparison.csv"
 
 
 def train_brain(
@@ -19,6 +25,8 @@ def train_brain(
     held_out: int = 2,
     steps: int = 9000,
     pathology: int = 0,
+    scans: Path | None = None,
+    modality: str = "MR",
     start: Path | None = None,
     seed: int = 0,
     job: Job | None = None,
@@ -37,8 +45,12 @@ def train_brain(
     pathology : int
         How many label maps with painted tumours, lesions and ablation zones are learnt from besides; the network then
         has classes for them, and the held-out maps are painted too.
+    scans : Path, optional
+        A folder of labelled scans, of which every other image is made: see `labelled_scans`.
+    modality : str
+        Of the scans, if they are not told apart otherwise: "MR" or "CT".
     start : Path, optional
-        Weights to begin with.
+        Weights to refine at the finest spacing, rather than to train from nothing at coarse ones first.
     seed : int
     job : Job, optional
 
@@ -52,26 +64,19 @@ def train_brain(
     MissingInput, InvalidInput, MissingPackage
         If there are too few label maps, one does not fit the recipe, or torch is not installed.
     """
-    try:
-        from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
-    except ModuleNotFoundError as error:
-        raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error
+    Plan, train_on_label_maps = _training()
     from TwinSegmentLib.networks.weights import load_weights
 
     job = job or Job()
-    paths = [file for path in label_maps for file in (_volumes(path) if path.is_dir() else [path])]
-    if not 0 < held_out < len(paths):
-        raise InvalidInput(
-            f"Of {len(paths)} label maps, {held_out} cannot be held out: one or more must be on each side."
-        )
+    planned = Plan.refining if start else Plan.coarse_to_fine
+    plan = planned(steps, seed, every=min(250, steps), recipe="brain_tumour" if pathology else "brain")
+    recipe = read_recipe(plan.recipe)
     reading, painting, training = job.split(reading=1, pathology=max(pathology, 1), training=100)
     with reading:
-        maps = [read_volume(path) for path in reading.each(paths, "reading label maps")]
-    learnt, tested = maps[:-held_out], maps[-held_out:]
-    plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps), recipe="brain_tumour" if pathology else "brain")
+        learnt, tested = _label_maps(label_maps, held_out, reading)
+        real = labelled_scans(scans, recipe, modality, reading) if scans else []
     with painting:
         if pathology:
-            recipe = read_recipe(plan.recipe)
             painted_maps = [
                 painted(learnt[n % len(learnt)], recipe, seed + n, job=part)
                 for n, part in enumerate(painting.split(**{f"map_{n + 1}": 1 for n in range(pathology)}))
@@ -80,7 +85,120 @@ def train_brain(
             tested = [painted(one, recipe, seed + pathology + n, "tumour") for n, one in enumerate(tested)]
     with training:
         first = load_weights(start) if start else None
-        return train_on_label_maps(learnt, tested, out, plan, start=first, job=training)
+        return train_on_label_maps(learnt, tested, out, plan, scans=real, start=first, job=training)
+
+
+def compare_training(
+    label_maps: Sequence[Path],
+    scans: Path,
+    out: Path,
+    *,
+    held_out: int = 1,
+    steps: int = 9000,
+    modality: str = "MR",
+    seed: int = 0,
+    job: Job | None = None,
+) -> Table:
+    """What labelled scans are worth: one network from label maps, one from scans, one from both.
+
+    Parameters
+    ----------
+    label_maps : sequence of Path
+        As for `train_brain`; all are learnt from.
+    scans : Path
+        A folder of labelled scans: see `labelled_scans`.
+    out : Path
+        For the three trainings and the table.
+    held_out : int
+        How many of the scans, the last ones, the three are judged on.
+    steps : int
+        Of each.
+    modality : str
+    seed : int
+    job : Job, optional
+
+    Returns
+    -------
+    Table
+        See `TwinSegmentLib.training_comparison.compare_sources`; it is written to the folder as CSV too.
+
+    Raises
+    ------
+    MissingInput, InvalidInput, MissingPackage
+        As `train_brain`.
+    """
+    Plan, _ = _training()
+    from TwinSegmentLib.training_comparison import compare_sources
+
+    plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps))
+    reading, training = (job or Job()).split(reading=1, training=100)
+    with reading:
+        maps = [read_volume(path) for path in reading.each(_files(label_maps), "reading label maps")]
+        pairs = labelled_scans(scans, read_recipe(plan.recipe), modality, reading)
+    if not 0 < held_out < len(pairs):
+        raise InvalidInput(f"Of {len(pairs)} scans, {held_out} cannot be held out: one or more must be on each side.")
+    with training:
+        table = compare_sources(maps, pairs[:-held_out], pairs[-held_out:], out, plan, training)
+    write_table(table, out / COMPARISON)
+    return table
+
+
+def labelled_scans(folder: Path, recipe: Recipe, modality: str, job: Job | None = None) -> list[tuple[Image, Image]]:
+    """The scans of a folder, in the order of their names, each with its label map.
+
+    The labels of `head.nii.gz` are `head_labels.nii.gz`: in the recipe's numbers, or by the names of its classes if
+    there is a table beside them, `head_labels.csv`, as `digitaltwin segment` writes it.
+
+    Raises
+    ------
+    MissingInput
+        If there is no scan, or one has no labels.
+    InvalidInput
+        If a file is damaged, or its labels do not fit the recipe.
+    """
+    files = _volumes(folder)
+    scans = [path for path in files if not _stem(path).endswith(LABELS)]
+    of_scan = {_stem(path).removesuffix(LABELS): path for path in files if path not in scans}
+    if not scans:
+        raise MissingInput(f"There is no scan in {folder}, only labels.")
+    found = []
+    for path in scans:
+        labels = of_scan.get(_stem(path))
+        if labels is None:
+            raise MissingInput(f"{path.name!r} has no labels: {_stem(path)}{LABELS}.nii.gz was looked for beside it.")
+        named = labels.with_name(f"{_stem(labels)}.csv").is_file()
+        truth = recipe.label_map_of(read_labelled(labels, job=job)) if named else read_volume(labels)
+        found.append((read_volume(path, modality), truth))
+    return found
+
+
+def _training():
+    """The plan and the training, which need torch."""
+    try:
+        from TwinSegmentLib.label_map_training import Plan, train_on_label_maps
+    except ModuleNotFoundError as error:
+        raise MissingPackage(str(error.name), "Training", "pip install 'digitaltwin[ai]'") from error
+    return Plan, train_on_label_maps
+
+
+def _label_maps(paths: Sequence[Path], held_out: int, job: Job) -> tuple[list[Image], list[Image]]:
+    """Those that are learnt from, and those that are not."""
+    files = _files(paths)
+    if not 0 < held_out < len(files):
+        raise InvalidInput(
+            f"Of {len(files)} label maps, {held_out} cannot be held out: one or more must be on each side."
+        )
+    maps = [read_volume(path) for path in job.each(files, "reading label maps")]
+    return maps[:-held_out], maps[-held_out:]
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    return [file for path in paths for file in (_volumes(path) if path.is_dir() else [path])]
+
+
+def _stem(path: Path) -> str:
+    """A name without its ending."""
+    return next(path.name.removesuffix(end) for end in READERS if path.name.endswith(end))
 
 
 def _volumes(folder: Path) -> list[Path]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from TwinCore import Grid, Image, InvalidInput
-from TwinSegmentLib.generator import Recipe, Structure, Synthesiser, read_recipe
+from TwinCore import Grid, Image, InvalidInput, Segmentation
+from TwinSegmentLib.generator import Mixture, Recipe, Scans, Structure, Synthesiser, read_recipe
 from TwinSegmentLib.generator.contrast import random_contrast
 from TwinSegmentLib.generator.spread import along_axes, between_samples, blurred_samples, smooth_spread
 
@@ -113,3 +113,80 @@ def test_linear_maps_keep_what_they_must():
     np.testing.assert_allclose(
         along_axes(volume, matrices), np.einsum("kji,ak,bj,ci->abc", volume, *matrices), rtol=1e-4
     )
+
+
+def scan_of(head: Image) -> tuple[Image, Image]:
+    """A scan in which every structure has its own brightness, and the brain's labels alone."""
+    array = head.array + np.random.default_rng(0).normal(0, 0.01, head.array.shape)
+    return head.with_array(np.where(head.array == 0, 0, 10 + array), modality="MR"), head
+
+
+def test_a_labelled_scan_is_shown_as_it_is_where_it_is_to_be_judged(recipe, head):
+    scan, labels = scan_of(head)
+    sample = Scans(recipe, [(scan, labels)], SHAPE, 2.0).plain(0)
+    white, soft = recipe.classes.index("cerebral white matter"), recipe.classes.index("soft tissue")
+    inner = sample.classes == white
+    assert 0.8 < inner.sum() * 8 / (head.array == 2).sum() < 1.2
+    assert sample.image[inner].std() < 0.05
+    assert (sample.classes == soft).any()
+    assert np.abs(sample.image[sample.classes == 0]).max() < 1
+
+
+def test_a_scan_and_its_labels_are_bent_alike(recipe, head):
+    """The brightness of a structure is its label, so it tells where the labels should be."""
+    ball = head.with_array(np.where(np.isin(head.array, (2, 3)), 100.0 * (head.array == 2) + 50, 0), modality="MR")
+    make = Scans(recipe, [(ball, head)], SHAPE, 1.0)
+    white = recipe.classes.index("cerebral white matter")
+    for seed in range(12):
+        sample = make(seed)
+        inside = sample.classes == white
+        assert sample.image[inside].mean() > 1.5 * sample.image[~inside].mean()
+
+
+def test_of_a_scan_with_a_labelled_brain_only_the_brain_is_shown(recipe, head):
+    scan, labels = scan_of(head)
+    brain = labels.with_array(np.where(np.isin(labels.array, (2, 3)), labels.array, 0))
+    sample = Scans(recipe, [(scan, brain)], SHAPE, 2.0).plain(0)
+    assert sample.image[sample.classes == 0].max() == 0
+    assert sample.image[sample.classes > 0].min() > 0
+
+
+def test_a_ct_is_shown_through_the_brain_window(recipe, head):
+    hounsfield = head.with_array(np.select([head.array == 0, head.array == 2], [-1000.0, 30.0], 1000.0), modality="CT")
+    sample = Scans(recipe, [(hounsfield, head)], SHAPE, 1.0).plain(0)
+    white = recipe.classes.index("cerebral white matter")
+    assert sample.kind == "CT"
+    assert sample.image.min() == 0
+    assert sample.image.max() == 1.5
+    assert 0.3 < sample.image[sample.classes == white].mean() < 0.6
+
+
+def test_scans_are_refused_by_name(recipe, head):
+    with pytest.raises(InvalidInput, match="no labelled scan"):
+        Scans(recipe, [])
+    with pytest.raises(InvalidInput, match="'flat' is constant"):
+        Scans(recipe, [(Image(np.ones(head.grid.shape), head.grid, "MR", name="flat"), head)], SHAPE)
+
+
+def test_a_mixture_takes_turns(recipe, head):
+    mixed = Mixture(lambda seed: "label map", lambda seed: "scan")
+    assert {mixed(seed) for seed in range(20)} == {"label map", "scan"}
+    assert [mixed(seed) for seed in range(20)] == [mixed(seed) for seed in range(20)]
+
+
+def test_segments_named_as_classes_become_a_label_map(recipe, head):
+    masks = {"cerebral white matter": head.array == 2, "cerebral cortex": head.array == 3}
+    labels = recipe.label_map_of(Segmentation.from_masks(head.grid, masks))
+    np.testing.assert_array_equal(labels.array, np.where(np.isin(head.array, (2, 3)), head.array, 0))
+    with pytest.raises(InvalidInput, match="no class 'liver'"):
+        recipe.label_map_of(Segmentation.from_masks(head.grid, {"liver": head.array == 2}))
+
+
+def test_grey_and_white_matter_differ_in_ct_as_in_healthy_heads(recipe):
+    """The ratio of their CT numbers is 1.32 in 27 healthy heads (Choi and others 2008, PMID 18843066)."""
+    grey, white = ([s.name for s in recipe.structures].index(n) for n in ("cerebral cortex", "cerebral white matter"))
+    drawn = [random_contrast(recipe, np.random.default_rng(seed), {"CT": 1.0}).mean for seed in range(500)]
+    ratios = np.array([mean[grey] / mean[white] for mean in drawn])
+    assert np.mean(ratios) == pytest.approx(1.32, abs=0.03)
+    assert np.std(ratios) < 0.15
+    assert np.mean(ratios > 1.05) > 0.98

@@ -18,6 +18,7 @@ pytest.importorskip("torch")
 from TwinSegmentLib.label_map_training import Plan, Stage, train_on_label_maps
 from TwinSegmentLib.networks.torch_engine import TrainableNetwork
 from TwinSegmentLib.training import Schedule, loss_of, train, validated
+from TwinSegmentLib.training_comparison import compare_sources
 
 CLASSES = ("background", "bright")
 NETWORK = unet(2, (8, 8))
@@ -96,11 +97,43 @@ def test_the_loss_is_cross_entropy_and_dice():
     assert float(loss_of(scores, truth)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_label_maps_become_weights(tmp_path):
+def ball(name: str) -> Image:
+    """White matter in cortex in soft tissue."""
     grid = Grid.isotropic((48, 48, 48))
     distance = np.sqrt(((np.indices(grid.shape) - 23.5) ** 2).sum(0))
     labels = np.select([distance < 10, distance < 15, distance < 20], [2, 3, 507], 0)
-    maps = [Image(labels.astype(np.float32), grid, name=f"map {n}") for n in range(2)]
+    return Image(labels.astype(np.float32), grid, name=name)
+
+
+def test_sources_are_compared_on_scans_that_none_has_seen(tmp_path):
+    """Scans are bright where a rendering would never be: only who has seen scans can tell their tissues apart."""
+    head = ball("head")
+    scan = head.with_array(np.select([head.array == 2, head.array == 3], [1.0, 5.0], 3.0), modality="MR")
+    stages = (Stage((32, 32, 32), 1.5, 120),)
+    plan = Plan(stages, widths=(8, 8), schedule=Schedule(steps=120, rate=3e-2, warm_up=5, memory=0.5, every=60))
+    table = compare_sources([head], [(scan, head)], [(scan, head)], tmp_path, plan)
+    assert table.columns["class"] == ["cerebral white matter", "cerebral cortex", "soft tissue", "mean"]
+    assert table.columns["real"][-1] > 0.5
+    assert table.columns["real"][-1] > table.columns["synthetic"][-1]
+    assert (tmp_path / "real_and_synthetic" / "weights.safetensors").is_file()
+    again = compare_sources([head], [(scan, head)], [(scan, head)], tmp_path, plan)
+    assert again.columns == table.columns
+    with pytest.raises(InvalidInput, match="other scans to be judged on"):
+        compare_sources([head], [(scan, head)], [], tmp_path, plan)
+
+
+def test_refining_starts_from_what_was_learnt(tmp_path):
+    plan = Plan.refining(40, seed=3)
+    assert [stage.spacing_mm for stage in plan.stages] == [2.0]
+    assert plan.schedule.rate < Schedule().rate
+    learnt = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "first", QUICK)
+    short = Schedule(steps=1, rate=1e-5, warm_up=1, every=1)
+    refined = train(NETWORK, CLASSES, blob, HELD_OUT, tmp_path / "second", short, start=learnt)
+    assert validated(NETWORK, refined, CLASSES, HELD_OUT)["bright"] > 0.9
+
+
+def test_label_maps_become_weights(tmp_path):
+    maps = [ball(f"map {n}") for n in range(2)]
     stages = (Stage((16, 16, 16), 2.0, 1), Stage((32, 32, 32), 1.0, 2))
     plan = Plan(stages, widths=(8, 8), schedule=Schedule(steps=2, every=2))
     path = train_on_label_maps(maps[:1], maps[1:], tmp_path, plan)

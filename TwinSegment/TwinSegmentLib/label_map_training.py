@@ -1,9 +1,10 @@
-"""From label maps to the weights of a network: what is trained, on what, and how far it can be trusted."""
+"""From label maps, and labelled scans where there are any, to the weights of a network: what is trained, on what, and
+how far it can be trusted."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from TwinCore import Image, InvalidInput, Job
 
-from .generator import Recipe, Sample, Synthesiser, read_recipe
+from .generator import Mixture, Recipe, Sample, Scans, Synthesiser, read_recipe
 from .models.calibration import calibrate, image_calibration_error, volume_errors
 from .models.load import WEIGHTS
 from .networks.engine import Engine
@@ -25,6 +26,9 @@ CALIBRATED_ON = 32
 """Images for the calibration, and as many again to see what it does."""
 
 HELD_OUT_KINDS = ("T1", "T2", "FLAIR", "CT")
+
+Labelled = tuple[Image, Image]
+"""A scan and its label map."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,12 @@ class Plan:
         )
         return cls(stages, recipe, schedule=Schedule(steps=steps, seed=seed, every=every))
 
+    @classmethod
+    def refining(cls, steps: int, seed: int = 0, every: int = 250, recipe: str = "brain") -> Plan:
+        """Heads at 2 mm alone, for weights that are good already: a lower rate, which falls nearly from the start."""
+        schedule = Schedule(steps=steps, rate=4e-3, fall=0.8, seed=seed, every=every)
+        return cls((Stage((96, 112, 96), 2.0, steps),), recipe, schedule=schedule)
+
     def network(self, recipe: Recipe) -> Network:
         return unet(len(recipe.classes), self.widths)
 
@@ -84,6 +94,7 @@ def train_on_label_maps(
     folder: str | Path,
     plan: Plan,
     *,
+    scans: Sequence[Labelled] = (),
     start: dict[str, np.ndarray] | None = None,
     job: Job | None = None,
 ) -> Path:
@@ -97,6 +108,8 @@ def train_on_label_maps(
     folder : path
         For the state, the learning curve and, at the end, the weights.
     plan : Plan
+    scans : sequence of pairs of Image
+        Scans and their label maps, of which every other image is made.
     start : dict of str to array, optional
         Weights to begin with.
     job : Job, optional
@@ -114,19 +127,46 @@ def train_on_label_maps(
     job, folder = job or Job(), Path(folder)
     recipe = read_recipe(plan.recipe)
     network = plan.network(recipe)
-    if any(size % network.multiple for stage in plan.stages for size in stage.shape):
-        raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} voxels.")
-    weights: dict[str, np.ndarray] = {}
-    for stage in plan.stages:
-        make = Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm)
-        samples = held_out_samples(recipe, held_out, stage)
-        weights = train(
-            network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=stage.until, job=job
-        )
+
+    def tested_on(stage: Stage) -> list[Sample]:
+        return held_out_samples(recipe, held_out, stage)
+
+    weights = trained(plan, recipe, label_maps, scans, tested_on, folder, start, job)
     path = save_weights(weights, folder / WEIGHTS)
     found = calibrated(network, load_weights(path), recipe, held_out, plan.stages[-1], job)
     (folder / CALIBRATION).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     return path
+
+
+def trained(
+    plan: Plan,
+    recipe: Recipe,
+    label_maps: Sequence[Image],
+    scans: Sequence[Labelled],
+    tested_on: Callable[[Stage], Sequence[Sample]],
+    folder: Path,
+    start: dict[str, np.ndarray] | None = None,
+    job: Job | None = None,
+) -> dict[str, np.ndarray]:
+    """The plain weights after all stages of a plan, on images of label maps, of labelled scans, or of both by turns."""
+    network = plan.network(recipe)
+    if any(size % network.multiple for stage in plan.stages for size in stage.shape):
+        raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} voxels.")
+    weights: dict[str, np.ndarray] = {}
+    for stage in plan.stages:
+        make: Callable[..., Sample]
+        if label_maps and scans:
+            seen = (stage.shape, stage.spacing_mm)
+            make = Mixture(Synthesiser(recipe, label_maps, *seen), Scans(recipe, scans, *seen))
+        elif scans:
+            make = Scans(recipe, scans, stage.shape, stage.spacing_mm)
+        else:
+            make = Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm)
+        samples = tested_on(stage)
+        weights = train(
+            network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=stage.until, job=job
+        )
+    return weights
 
 
 def calibrated(

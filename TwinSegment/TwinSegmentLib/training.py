@@ -125,7 +125,7 @@ def train(
     state = _State(network, schedule, start)
     if (folder / CHECKPOINT).exists():
         state.load(folder / CHECKPOINT)
-    last = min(until or schedule.steps, schedule.steps)
+    last = schedule.steps if until is None else min(until, schedule.steps)
     losses: list[float] = []
     with _ahead(make, schedule.seed, range(state.step, last)) as samples:
         for sample in samples:

@@ -5,6 +5,6 @@ contrast in training needs no image of the contrast that it is given.
 """
 
 from .recipe import Recipe, Structure, read_recipe
-from .sampler import Sample, Synthesiser
+from .sampler import Mixture, Sample, Scans, Synthesiser
 
-__all__ = ["Recipe", "Sample", "Structure", "Synthesiser", "read_recipe"]
+__all__ = ["Mixture", "Recipe", "Sample", "Scans", "Structure", "Synthesiser", "read_recipe"]

@@ -10,7 +10,7 @@ from importlib import resources
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, resample
+from TwinCore import Image, InvalidInput, Segmentation, resample
 
 SPACING_MM = 1.0
 
@@ -31,7 +31,8 @@ class Structure:
     means : mapping of str to float
         Its usual brightness by contrast: MR contrasts from 0 (no signal) to 1, CT in Hounsfield units.
     spread : float
-        How much the usual MR brightness varies from one head to the next, as a standard deviation.
+        How much the usual MR brightness varies from one head to the next, as a standard deviation; CT numbers vary
+        by this share of themselves.
     """
 
     name: str
@@ -94,6 +95,23 @@ class Recipe:
     def label(self, structure: str) -> int:
         """The number that stands for a structure in a label map."""
         return next(s.labels[0] for s in self.structures if s.name == structure)
+
+    def label_map_of(self, segmentation: Segmentation) -> Image:
+        """Segments that have the names of classes as a label map in this recipe's numbers.
+
+        Raises
+        ------
+        InvalidInput
+            If a segment is named otherwise.
+        """
+        numbers = {s.label_class: s.labels[0] for s in reversed(self.structures)}
+        odd = [name for name in segmentation.names if name not in numbers]
+        if odd:
+            raise InvalidInput(f"Recipe {self.name!r} has no class {odd[0]!r}: {', '.join(self.classes[1:])}.")
+        labels = np.zeros(segmentation.grid.shape, np.uint16)
+        for name in segmentation.names:
+            labels[segmentation.mask(name)] = numbers[name]
+        return Image(labels, segmentation.grid, name="labels")
 
     def structures_of(self, label_map: Image) -> Image:
         """A label map as numbers of structures (uint8), on a grid of 1 mm along the patient's axes.
