@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+from pretrained import MERGED, meshnet
 from registration_tools import print_table
 
 from TwinCore import Grid, Image, Segmentation
@@ -27,16 +28,13 @@ from TwinSegmentLib.generator import Synthesiser, read_recipe
 from TwinSegmentLib.measure import dice
 from TwinSegmentLib.models.anatomy import label
 from TwinSegmentLib.models.catalogue import find_model
-from TwinSegmentLib.models.load import load_model, shown_of
-from TwinSegmentLib.networks.meshnet import read_meshnet
+from TwinSegmentLib.models.load import load_model
 from TwinSegmentLib.networks.model import Model
 
 DATA = Path(os.environ.get("DIGITALTWIN_DATA", "../shared/data"))
 CONTRASTS = ("T1", "T2", "FLAIR", "CT")
 HELD_OUT, RENDERINGS, SHAPE = 2, 2, (208, 240, 208)
 MESHNET = "meshnet-model30chan18cls"
-MERGED = {"inferior lateral ventricle": "lateral ventricle"}
-"""Classes that the two networks divide differently."""
 
 
 def main(name: str = "brain-anatomy") -> None:
@@ -78,12 +76,7 @@ def beside_meshnet(model: Model) -> tuple[Mapping[str, float], float]:
     start = time.perf_counter()
     ours = label(model, [t1]).segmentation
     seconds = time.perf_counter() - start
-    entry = find_model(MESHNET)
-    network, weights = read_meshnet(DATA / "weights_brainchop" / MESHNET.removeprefix("meshnet-") / "model.json")
-    shape = tuple(entry.settings["shape"])
-    theirs = Model(
-        entry.name, network, weights, entry.labels, axes=entry.settings["axes"], shape=shape, shown=shown_of(entry)
-    )
+    theirs = meshnet(DATA, MESHNET)
     other = label(theirs, [t1]).segmentation
     masks: dict[str, np.ndarray] = {}
     for name in other.names:
