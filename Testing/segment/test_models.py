@@ -288,6 +288,25 @@ def test_the_temperature_is_recovered_and_mends_the_calibration(temperature):
         assert calibration_error(plain, truth) > 3 * calibration_error(mended, truth)
 
 
+def test_a_temperature_that_does_not_help_is_not_used():
+    """Few sure errors pull the likeliest temperature up, while confidence is what comes true without one."""
+    rng = np.random.default_rng(2)
+
+    def scores(image):
+        return np.stack([np.zeros_like(image), image], -1)
+
+    def sample(wrong: float) -> Sample:
+        image = np.where(rng.random((16, 16, 16)) < 0.5, 1, -1) * rng.uniform(1.0, 3.0, (16, 16, 16))
+        truth = rng.random(image.shape) < 1 / (1 + np.exp(-image))
+        sure = rng.random(image.shape) < wrong
+        return Sample(np.where(sure, 30.0, image).astype(np.float32), (truth & ~sure).astype(np.uint8), "", (1, 1, 1))
+
+    some = [sample(0.004) for _ in range(20)]
+    found = np.concatenate([scores(one.image).reshape(-1, 2) for one in some])
+    assert fitted_temperature(found, np.concatenate([one.classes.ravel() for one in some]).astype(int)) > 1.2
+    assert calibrate(scores, some, ("background", "ball"), 0.001).temperature == 1.0
+
+
 def test_conformal_intervals_hold_as_often_as_they_say():
     """9 of 10 new values lie below the quantile of 200 earlier ones; of very few it is the largest."""
     rng = np.random.default_rng(1)
