@@ -23,7 +23,7 @@ WORSE = {
 
 RIDGE, BETWEEN_WEIGHT = 0.02, 0.5
 LEAST_WEIGHT = 0.05
-CAUGHT, WRONGLY_FAILED = 0.975, 0.01
+CAUGHT, WRONGLY_FAILED = 0.965, 0.01
 """The limits of "good" and "failed" catch this share of failures, and call failed this share of what is not one."""
 
 
@@ -31,19 +31,22 @@ def fit(rows: list[dict], model: dict, source: dict) -> dict:
     """The model (as verdict.json) refitted: logistic, each weight of the sign that its figure must have.
 
     Registrations between 2 and 5 mm count as not failed, by half. Figures are held to the range of nine tenths of the
-    rows, and one that is not known counts as usual for right registrations.
+    rows, and one that is not known counts as usual for right registrations, with PET or without.
     """
     errors = np.array([row["error_mm"] for row in rows])
     known = np.array([np.isfinite(row["nmi"]) for row in rows])
     failed, right = errors > FAILED_MM, errors < RIGHT_MM
+    blurred = np.array([row["blur_mm"] > 0 for row in rows])
     columns, features = [], {}
     for name, sign in WORSE.items():
         values = np.array([row[name] for row in rows], float)
         here = values[known & np.isfinite(values)]
-        usual = float(np.median(values[known & right & np.isfinite(values)]))
+        good = known & right & np.isfinite(values)
+        sharp, soft = (float(np.median(values[good & kind])) for kind in (~blurred, blurred))
         lowest, highest = (float(np.percentile(here, p)) for p in (5, 95))
-        features[name] = {"usual": usual, "scale": float(here.std()), "lowest": lowest, "highest": highest}
-        column = (np.clip(values, lowest, highest) - usual) / here.std()
+        features[name] = {"usual": sharp, "usual_blurred": soft, "scale": float(here.std())}
+        features[name] |= {"lowest": lowest, "highest": highest}
+        column = (np.clip(values, lowest, highest) - np.where(blurred, soft, sharp)) / here.std()
         columns.append(sign * np.where(np.isfinite(column), column, 0.0))
     matrix = np.stack(columns, 1)[known]
     weight = np.where(failed | right, 1.0, BETWEEN_WEIGHT)[known]

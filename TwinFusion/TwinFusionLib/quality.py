@@ -17,6 +17,7 @@ from .quality_edges import edge_agreement
 from .quality_fields import folding, largest_disagreement, uncertainty_map
 from .quality_overlay import Overlay, lay_over, share_inside
 from .quality_poses import standing
+from .sampling import INTRINSIC_SIGMA_MM
 
 __all__ = ["Quality", "assess", "uncertainty_map"]
 
@@ -59,6 +60,9 @@ class Quality:
         Largest disagreement of the repeats over the body in the common field of view.
     runner_up : float
         Gain of the best clearly different pose, as a share of the answer's.
+    blur_mm : float
+        Largest standard deviation of the blur that the images' modalities bring (PET 3): the measures of such a pair
+        fall more slowly with the distance.
     """
 
     nmi: float = _NAN
@@ -81,6 +85,7 @@ class Quality:
     landmark_error_mm: float = _NAN
     spread_mm: float = _NAN
     runner_up: float = _NAN
+    blur_mm: float = 0.0
 
 
 def assess(
@@ -139,6 +144,7 @@ def assess(
         "folding": folded,
         "landmark_error_mm": _NAN if landmarks is None else _landmark_error(transform, *landmarks),
         "runner_up": _NAN if linear is None else float(linear.runner_up),
+        "blur_mm": max(INTRINSIC_SIGMA_MM.get(image.modality, 0.0) for image in (fixed, moving)),
     }
     job.checkpoint()
     overlay = lay_over(fixed, moving, transform, fixed_mask, moving_mask)
