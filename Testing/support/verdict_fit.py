@@ -42,7 +42,8 @@ def fit(rows: list[dict], model: dict, source: dict) -> dict:
         values = np.array([row[name] for row in rows], float)
         here = values[known & np.isfinite(values)]
         good = known & right & np.isfinite(values)
-        sharp, soft = (float(np.median(values[good & kind])) for kind in (~blurred, blurred))
+        sharp = float(np.median(values[good & ~blurred]))
+        soft = float(np.median(values[good & blurred])) if (good & blurred).any() else sharp
         lowest, highest = (float(np.percentile(here, p)) for p in (5, 95))
         features[name] = {"usual": sharp, "usual_blurred": soft, "scale": float(here.std())}
         features[name] |= {"lowest": lowest, "highest": highest}
