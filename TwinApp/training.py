@@ -48,7 +48,7 @@ def train_brain(
     scans : Path, optional
         A folder of labelled scans, of which every other image is made: see `labelled_scans`.
     modality : str
-        Of the scans, if they are not told apart otherwise: "MR" or "CT".
+        Of the scans: "MR" or "CT".
     start : Path, optional
         Weights to refine at the finest spacing, rather than to train from nothing at coarse ones first.
     seed : int
