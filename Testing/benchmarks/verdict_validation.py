@@ -5,7 +5,7 @@ not seen, judges them, and prints the share of failures (over 5 mm, or a pair th
 good, the share of right ones (under 2 mm) that is not either, and the area under the ROC curve, which is drawn. What
 lies between 2 and 5 mm is shown but counts in neither.
 
-    python verdict_validation.py                 # validation, 6 to 8 minutes on two cores
+    python verdict_validation.py                 # validation, 10 to 20 minutes on two cores
     python verdict_validation.py --calibrate     # first fits TwinFusionLib/verdict.json anew, on other patients
 
 Patients' images are looked for in DIGITALTWIN_DATA; MNI152 comes with nilearn.
