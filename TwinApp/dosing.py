@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from TwinCore import Image, InvalidInput, Job, MissingInput, Quantity, Table
 from TwinCore.guard import display_name
 from TwinCore.provenance import content_hash, record
-from TwinCore.units import GRAY, MILLILITRE, NO_UNIT
+from TwinCore.units import GRAY, MILLILITRE
 from TwinFusionLib.dicom_dose import is_effective, read_dose
 from TwinFusionLib.dicom_plan import Plan, read_plan
 from TwinFusionLib.series import Series
@@ -24,7 +24,7 @@ from .dose_answers import answers
 from .dose_chart import draw_histograms
 from .dose_goals import GoalsFile, Prescription, WhatIf, read_goals
 from .dose_scene import doses_to_show, histogram_table, write_scene
-from .outputs import as_entries, check_replaceable, whole_folder, write_json
+from .outputs import as_entries, check_replaceable, whole_folder, write_json, write_table
 from .pipeline import SCHEMA, as_rows
 
 STATIC = (
@@ -109,7 +109,7 @@ def evaluate_plan(
         if schedules is not None:
             tables["schedules"] = schedules
         for name, each in tables.items():
-            _write_table(folder / f"{name}.csv", each)
+            write_table(folder / f"{name}.csv", each)
         _write_histograms(folder, histograms, prescribed)
         parameters = {"ends": ends, "effective": effective, "goals": asked.model_dump(mode="json")}
         parameters["prescription"] = prescription.model_dump(mode="json") if prescription else None
@@ -238,15 +238,6 @@ def _write_histograms(folder: Path, histograms: Mapping[str, DoseVolume], prescr
             [f"{d:.1f}", *(f"{shares[name][n]:.4f}" for name in histograms)] for n, d in enumerate(dose_gy)
         )
     draw_histograms(histograms, dose_gy, folder / "dvh.png", prescribed_gy)
-
-
-def _write_table(path: Path, table: Table) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        units = {name: f" [{unit}]" for name, unit in table.units.items() if unit != NO_UNIT}
-        writer.writerow([f"{name}{units.get(name, '')}" for name in table.columns])
-        rows: Sequence[tuple] = list(zip(*table.columns.values()))
-        writer.writerows(rows)
 
 
 def _input(image: Image) -> dict[str, str]:

@@ -43,14 +43,6 @@ def _rows(segmentation: Segmentation, table: Table) -> Iterator[list]:
         yield [number + 1, segment.name, *colour, *code] + [f"{table.columns[m][number]:.6g}" for m in measures]
 
 
-def write_table(table: Table, path: Path) -> None:
-    """A table as CSV, its units in the first row."""
-    heads = [f"{name} [{unit}]" if (unit := table.units.get(name, "1")) != "1" else name for name in table.columns]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        rows = zip(*table.columns.values())
-        csv.writer(file).writerows([heads, *([f"{v:.6g}" if isinstance(v, float) else v for v in r] for r in rows)])
-
-
 def read_labelled(labels: Path, table: Path | None = None, job: Job | None = None) -> Segmentation:
     """A label map with the names, colours and codes of the table beside it.
 

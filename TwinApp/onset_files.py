@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from TwinCore import Grid, Image, InvalidInput, Job, Quantity, Table, resample
+from TwinCore import Grid, Image, InvalidInput, Job, Quantity, resample
 from TwinCore.guard import display_name
 from TwinCore.itk import to_sitk
 from TwinCore.provenance import content_hash, record
@@ -25,7 +24,7 @@ from TwinSimulateLib.treatment_text import parse_scenarios
 from TwinSimulateLib.tumour_onset import TumourOnset
 
 from .onset_picture import draw_onset
-from .outputs import as_entries, check_replaceable, whole_folder, write_json
+from .outputs import as_entries, check_replaceable, whole_folder, write_json, write_table
 from .pipeline import SCHEMA, as_rows
 
 OUTPUT_TIMES = 12
@@ -161,7 +160,7 @@ def fit_files(
     job.warn(TIME_SCALE)
     with writing, whole_folder(Path(out)) as folder:
         entries = as_entries(results)
-        _write_table(folder / "onset.csv", posterior.fit)
+        write_table(folder / "onset.csv", posterior.fit)
         draw_onset(anatomy, today, posterior.map, folder / "onset.png")
         for name, image in today.fields.items():
             sitk.WriteImage(to_sitk(image), str(folder / f"{name}.nii.gz"), useCompression=True)
@@ -199,11 +198,3 @@ def _fractions(image: Image, grid: Grid) -> np.ndarray:
             f"{display_name(image.name)}: tissue must be a mask, or fractions from 0 to 1, and not empty."
         )
     return values if image.grid.same_as(grid) else resample(image.with_array(values), grid).array
-
-
-def _write_table(path: Path, table: Table) -> None:
-    columns: Mapping[str, Any] = table.columns
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values()))

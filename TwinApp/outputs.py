@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import math
@@ -13,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from TwinCore import InvalidInput, Quantity
+from TwinCore import InvalidInput, Quantity, Table
+from TwinCore.units import NO_UNIT
 
 MARK = "results.json"
 """What a folder of results always holds."""
@@ -70,6 +72,16 @@ def as_entries(results: Mapping[str, Quantity | str]) -> dict[str, dict[str, Any
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON; numbers that are not finite are an error."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Write a table as CSV, to six digits; a column's unit stands in brackets after its name."""
+    units = {name: f" [{unit}]" for name, unit in table.units.items() if unit != NO_UNIT}
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([f"{name}{units.get(name, '')}" for name in table.columns])
+        for row in zip(*table.columns.values()):
+            writer.writerow([float(f"{value:.6g}") if isinstance(value, float) else value for value in row])
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from TwinCore import Image, Job
 from TwinSegmentLib.series_step import Outputs, SeriesStep
 from TwinSegmentLib.tidy import Tidy
 
-from .label_table import write_table
+from .outputs import write_table
 from .series_files import SERIES, read_series, run_on_series, write_over_time
 
 
@@ -78,4 +78,4 @@ def _write(images: Sequence[Image], outputs: Outputs, folder: Path) -> None:
         for name in one.names:
             here[one.mask(name)] = 1 + names.index(name)
     write_over_time(labels, images, folder / "anatomy.nii.gz")
-    write_table(outputs.table, folder / "volumes.csv")
+    write_table(folder / "volumes.csv", outputs.table)

@@ -9,7 +9,8 @@ from TwinCore import Image, InvalidInput, Job, MissingInput, MissingPackage, Tab
 from TwinCore.volume_file import READERS, read_volume
 from TwinSegmentLib.generator import Recipe, read_recipe
 
-from .label_table import read_labelled, write_table
+from .label_table import read_labelled
+from .outputs import write_table
 from .pathology import painted
 
 LABELS = "_labels"
@@ -46,7 +47,7 @@ def train_brain(
         How many label maps with painted tumours, lesions and ablation zones are learnt from besides; the network then
         has classes for them, and the held-out maps are painted too.
     scans : Path, optional
-        A folder of labelled scans, of which every other image is made: see `labelled_scans`.
+        A folder of labelled scans, of which half of the images are made: see `labelled_scans`.
     modality : str
         Of the scans: "MR" or "CT".
     start : Path, optional
@@ -139,7 +140,7 @@ def compare_training(
         raise InvalidInput(f"Of {len(pairs)} scans, {held_out} cannot be held out: one or more must be on each side.")
     with training:
         table = compare_sources(maps, pairs[:-held_out], pairs[-held_out:], out, plan, training)
-    write_table(table, out / COMPARISON)
+    write_table(out / COMPARISON, table)
     return table
 
 
@@ -166,8 +167,9 @@ def labelled_scans(folder: Path, recipe: Recipe, modality: str, job: Job | None 
         labels = of_scan.get(_stem(path))
         if labels is None:
             raise MissingInput(f"{path.name!r} has no labels: {_stem(path)}{LABELS}.nii.gz was looked for beside it.")
-        named = labels.with_name(f"{_stem(labels)}.csv").is_file()
-        truth = recipe.label_map_of(read_labelled(labels, job=job)) if named else read_volume(labels)
+        table = labels.with_name(f"{_stem(labels)}.csv")
+        named = table.is_file()
+        truth = recipe.label_map_of(read_labelled(labels, table, job)) if named else read_volume(labels)
         found.append((read_volume(path, modality), truth))
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from TwinCore import Image, Job
 from TwinSegmentLib.ventricle_step import SEGMENT, Outputs, VentricleStep
 
 from .dose_chart import STYLE
+from .outputs import write_table
 from .series_files import SERIES, read_series, run_on_series, write_over_time
 
 COLOUR = "#d94040"
@@ -70,17 +70,8 @@ def segment_ventricle(
 def _write(images: Sequence[Image], outputs: Outputs, folder: Path) -> None:
     masks = [one.mask(SEGMENT).astype(np.uint8) for one in outputs.over_time.values()]
     write_over_time(masks, images, folder / "ventricle.nii.gz")
-    write_volumes(outputs, folder / "ventricle.csv")
+    write_table(folder / "ventricle.csv", outputs.table)
     draw(images, outputs, folder / "ventricle.png")
-
-
-def write_volumes(outputs: Outputs, path: Path) -> None:
-    """The volume at each time."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["time [ms]", "volume [mL]"])
-        columns = outputs.table.columns
-        writer.writerows([f"{t:.1f}", f"{v:.2f}"] for t, v in zip(columns["time"], columns["volume"]))
 
 
 def draw(images: Sequence[Image], outputs: Outputs, path: Path) -> None:

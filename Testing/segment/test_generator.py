@@ -168,7 +168,7 @@ def test_scans_are_refused_by_name(recipe, head):
         Scans(recipe, [(Image(np.ones(head.grid.shape), head.grid, "MR", name="flat"), head)], SHAPE)
 
 
-def test_a_mixture_takes_turns(recipe, head):
+def test_a_mixture_is_of_both(recipe, head):
     mixed = Mixture(lambda seed: "label map", lambda seed: "scan")
     assert {mixed(seed) for seed in range(20)} == {"label map", "scan"}
     assert [mixed(seed) for seed in range(20)] == [mixed(seed) for seed in range(20)]

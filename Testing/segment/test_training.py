@@ -97,29 +97,34 @@ def test_the_loss_is_cross_entropy_and_dice():
     assert float(loss_of(scores, truth)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def ball(name: str) -> Image:
+def ball(name: str, size: float = 1.0) -> Image:
     """White matter in cortex in soft tissue."""
     grid = Grid.isotropic((48, 48, 48))
     distance = np.sqrt(((np.indices(grid.shape) - 23.5) ** 2).sum(0))
-    labels = np.select([distance < 10, distance < 15, distance < 20], [2, 3, 507], 0)
+    labels = np.select([distance < radius * size for radius in (10, 15, 20)], [2, 3, 507], 0)
     return Image(labels.astype(np.float32), grid, name=name)
+
+
+def scan_of(head: Image) -> tuple[Image, Image]:
+    """A scan whose white matter is dark and whose cortex is bright, and its labels."""
+    return head.with_array(np.select([head.array == 2, head.array == 3], [1.0, 5.0], 3.0), modality="MR"), head
 
 
 def test_sources_are_compared_on_scans_that_none_has_seen(tmp_path):
     """Scans are bright where a rendering would never be: only who has seen scans can tell their tissues apart."""
     head = ball("head")
-    scan = head.with_array(np.select([head.array == 2, head.array == 3], [1.0, 5.0], 3.0), modality="MR")
+    learnt, judged = scan_of(head), scan_of(ball("another head", 1.1))
     stages = (Stage((32, 32, 32), 1.5, 120),)
     plan = Plan(stages, widths=(8, 8), schedule=Schedule(steps=120, rate=3e-2, warm_up=5, memory=0.5, every=60))
-    table = compare_sources([head], [(scan, head)], [(scan, head)], tmp_path, plan)
+    table = compare_sources([head], [learnt], [judged], tmp_path, plan)
     assert table.columns["class"] == ["cerebral white matter", "cerebral cortex", "soft tissue", "mean"]
     assert table.columns["real"][-1] > 0.5
     assert table.columns["real"][-1] > table.columns["synthetic"][-1]
     assert (tmp_path / "real_and_synthetic" / "weights.safetensors").is_file()
-    again = compare_sources([head], [(scan, head)], [(scan, head)], tmp_path, plan)
+    again = compare_sources([head], [learnt], [judged], tmp_path, plan)
     assert again.columns == table.columns
     with pytest.raises(InvalidInput, match="other scans to be judged on"):
-        compare_sources([head], [(scan, head)], [], tmp_path, plan)
+        compare_sources([head], [learnt], [], tmp_path, plan)
 
 
 def test_refining_starts_from_what_was_learnt(tmp_path):

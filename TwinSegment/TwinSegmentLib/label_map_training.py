@@ -109,7 +109,7 @@ def train_on_label_maps(
         For the state, the learning curve and, at the end, the weights.
     plan : Plan
     scans : sequence of pairs of Image
-        Scans and their label maps, of which every other image is made.
+        Scans and their label maps, of which half of the images are made.
     start : dict of str to array, optional
         Weights to begin with.
     job : Job, optional
@@ -148,25 +148,27 @@ def trained(
     start: dict[str, np.ndarray] | None = None,
     job: Job | None = None,
 ) -> dict[str, np.ndarray]:
-    """The plain weights after all stages of a plan, on images of label maps, of labelled scans, or of both by turns."""
+    """The plain weights after all stages of a plan, on images of label maps, of labelled scans, or of both."""
     network = plan.network(recipe)
     if any(size % network.multiple for stage in plan.stages for size in stage.shape):
         raise InvalidInput(f"The sizes of the images must be multiples of {network.multiple} voxels.")
     weights: dict[str, np.ndarray] = {}
     for stage in plan.stages:
-        make: Callable[..., Sample]
-        if label_maps and scans:
-            seen = (stage.shape, stage.spacing_mm)
-            make = Mixture(Synthesiser(recipe, label_maps, *seen), Scans(recipe, scans, *seen))
-        elif scans:
-            make = Scans(recipe, scans, stage.shape, stage.spacing_mm)
-        else:
-            make = Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm)
-        samples = tested_on(stage)
+        make, samples = _source(recipe, label_maps, scans, stage), tested_on(stage)
         weights = train(
             network, recipe.classes, make, samples, folder, plan.schedule, start=start, until=stage.until, job=job
         )
     return weights
+
+
+def _source(
+    recipe: Recipe, label_maps: Sequence[Image], scans: Sequence[Labelled], stage: Stage
+) -> Callable[..., Sample]:
+    """Images of a stage, from a seed."""
+    if not scans:
+        return Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm)
+    real = Scans(recipe, scans, stage.shape, stage.spacing_mm)
+    return Mixture(Synthesiser(recipe, label_maps, stage.shape, stage.spacing_mm), real) if label_maps else real
 
 
 def calibrated(

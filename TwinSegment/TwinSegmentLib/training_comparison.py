@@ -16,7 +16,7 @@ from .networks.weights import save_weights
 from .training import validated
 
 SOURCES = ("synthetic", "real", "real and synthetic")
-"""What a network is trained on: images made of label maps, scans, or both by turns."""
+"""What a network is trained on: images made of label maps, scans, or half of each."""
 
 
 def compare_sources(
@@ -56,8 +56,8 @@ def compare_sources(
     job, folder, recipe = job or Job(), Path(folder), read_recipe(plan.recipe)
 
     def tested_on(stage: Stage) -> list[Sample]:
-        plain = Scans(recipe, held_out, stage.shape, stage.spacing_mm)
-        return [plain.plain(which) for which in range(len(held_out))]
+        others = Scans(recipe, held_out, stage.shape, stage.spacing_mm)
+        return [others.plain(which) for which in range(len(held_out))]
 
     network, judged_on = plan.network(recipe), tested_on(plan.stages[-1])
     found: dict[str, dict[str, float]] = {}

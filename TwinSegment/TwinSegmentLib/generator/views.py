@@ -106,6 +106,12 @@ def _bulk(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
+@njit(nogil=True, cache=True, fastmath=True)
+def _along(matrix, axis, k, j, i, offset):
+    """Where a voxel of an image lies along an axis of the map, but for the bend."""
+    return matrix[axis, 0] * k + matrix[axis, 1] * j + matrix[axis, 2] * i + offset[axis]
+
+
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
 def _rendered(structures, matrix, offset, bend_k, bend_j, bend_i, places, mean):
     depth, height, width = bend_k.shape
@@ -117,9 +123,9 @@ def _rendered(structures, matrix, offset, bend_k, bend_j, bend_i, places, mean):
     for k in prange(depth):
         for j in range(height):
             for i in range(width):
-                at_k = matrix[0, 0] * k + matrix[0, 1] * j + matrix[0, 2] * i + offset[0] + bend_k[k, j, i]
-                at_j = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + offset[1] + bend_j[k, j, i]
-                at_i = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + offset[2] + bend_i[k, j, i]
+                at_k = _along(matrix, 0, k, j, i, offset) + bend_k[k, j, i]
+                at_j = _along(matrix, 1, k, j, i, offset) + bend_j[k, j, i]
+                at_i = _along(matrix, 2, k, j, i, offset) + bend_i[k, j, i]
                 here = _nearest(structures, shape, at_k, at_j, at_i)
                 bright = mean[here]
                 for p in range(len(places)):
@@ -150,9 +156,9 @@ def _looked_up(volume, matrix, offset, bend_k, bend_j, bend_i, places, outside):
     for k in prange(depth):
         for j in range(height):
             for i in range(width):
-                at_k = matrix[0, 0] * k + matrix[0, 1] * j + matrix[0, 2] * i + offset[0] + bend_k[k, j, i]
-                at_j = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + offset[1] + bend_j[k, j, i]
-                at_i = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + offset[2] + bend_i[k, j, i]
+                at_k = _along(matrix, 0, k, j, i, offset) + bend_k[k, j, i]
+                at_j = _along(matrix, 1, k, j, i, offset) + bend_j[k, j, i]
+                at_i = _along(matrix, 2, k, j, i, offset) + bend_i[k, j, i]
                 bright = _between(volume, at_k, at_j, at_i, outside)
                 for p in range(len(places)):
                     bright += _between(volume, at_k + shifts[p, 0], at_j + shifts[p, 1], at_i + shifts[p, 2], outside)

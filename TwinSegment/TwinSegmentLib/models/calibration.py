@@ -1,9 +1,9 @@
 """How far a model's probabilities and volumes can be trusted: measured on images whose truth is known.
 
 Probabilities are calibrated by one temperature (Guo and others 2017, arXiv:1706.04599), where it brings them closer to
-the share that is right. Volumes get intervals by split
-conformal prediction (Lei and others 2018, Journal of the American Statistical Association 113:1094): the error of a
-class's volume is compared with how much of it is in doubt, and the interval reaches as far as nine in ten errors did.
+the share that is right. Volumes get intervals by split conformal prediction (Lei and others 2018, Journal of the
+American Statistical Association 113:1094): the error of a class's volume is compared with how much of it is in doubt,
+and the interval reaches as far as nine in ten errors did.
 """
 
 from __future__ import annotations
