@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from TwinCore import InvalidInput, Job, Progress, __version__
+from TwinCore import InvalidInput, __version__
 from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
 
 from .dce_command import dce
 from .dose_command import accumulate, dose
 from .onset_command import onset
 from .series_command import segment_series
+from .terminal import job_on_terminal, tell
 from .training_command import compare_training, train
 from .ventricle_command import ventricle
 
@@ -255,51 +249,3 @@ def _run_case(case: Path, out: Path) -> None:
         results = run_case(case, out, job)
     tell(results, job.warnings)
     print(f"The report is {out / 'report.html'}")
-
-
-def tell(results: dict[str, dict[str, Any]], warnings: Iterable[str]) -> None:
-    """Print the warnings and the results, a line each."""
-    for warning in warnings:
-        print(f"Note: {warning}")
-    for name, entry in results.items():
-        print(f"{name:28} {_in_words(entry)}")
-
-
-def _in_words(entry: dict[str, Any]) -> str:
-    value = entry["value"]
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "not known"
-    interval = entry.get("interval_90")
-    bounds = f"  (90 %: {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
-    return f"{value:.6g} {entry['unit'] if entry['unit'] != '1' else ''}{bounds}"
-
-
-@contextmanager
-def job_on_terminal() -> Iterator[Job]:
-    """A job with a progress bar, which Ctrl-C and a request to terminate cancel at its next checkpoint."""
-    console = Console(stderr=True)
-    with Bar(
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-    ) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def show(report: Progress) -> None:
-            bar.update(task, completed=report.fraction, description=" / ".join(report.path))
-
-        job = Job(show)
-        earlier = {number: signal.signal(number, lambda *_: job.cancel()) for number in _stop_signals()}
-        try:
-            yield job
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-
-def _stop_signals() -> tuple[int, ...]:
-    return (signal.SIGINT,) if os.name == "nt" else (signal.SIGINT, signal.SIGTERM)

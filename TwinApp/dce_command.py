@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .terminal import job_on_terminal, tell
+
 
 def dce(
     phases: Annotated[list[Path], typer.Argument(help="Volumes before and after contrast, in order, registered.")],
@@ -21,7 +23,6 @@ def dce(
     ] = Path("output/dce"),
 ) -> None:
     """Enhancement, wash-in, wash-out and drug delivery from contrast phases: maps, dce.csv, dce.png, results.json."""
-    from .commands import job_on_terminal, tell
     from .enhancing import Sequence3D, map_enhancement
 
     with job_on_terminal() as job:

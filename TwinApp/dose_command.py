@@ -9,6 +9,8 @@ import typer
 
 from TwinCore import InvalidInput
 
+from .terminal import job_on_terminal, tell
+
 
 def dose(
     dose: Annotated[Path, typer.Option(help="Dose of the whole plan (DICOM RTDOSE).")],
@@ -26,7 +28,6 @@ def dose(
     ] = Path("output/dose"),
 ) -> None:
     """Dose-volume histograms of a plan, its goals, complications and what-ifs: results.json, dvh.csv, dvh.png."""
-    from .commands import job_on_terminal, tell
     from .dose_terminal import show_tables
     from .dosing import evaluate_plan
 
@@ -50,7 +51,6 @@ def accumulate(
 ) -> None:
     """Add up doses of several plans through the registration of their images: accumulated.nii.gz, twin.mrb."""
     from .accumulating import accumulate_doses
-    from .commands import job_on_terminal, tell
 
     with job_on_terminal() as job:
         results = accumulate_doses(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .terminal import job_on_terminal, tell
+
 
 def onset(
     white: Annotated[Path, typer.Option(help="White matter: a mask, or fractions from 0 to 1.")],
@@ -27,7 +29,6 @@ def onset(
     ] = Path("output/onset"),
 ) -> None:
     """Fit a glioma's origin, age and spread to its outlines of one day, see docs/models/tumour_onset.md."""
-    from .commands import job_on_terminal, tell
     from .onset_files import OnsetFiles, fit_files
 
     files = OnsetFiles(white, grey, flair, core, necrosis, pet)

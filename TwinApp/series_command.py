@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .terminal import job_on_terminal, tell
+
 
 def segment_series(
     series: Annotated[Path, typer.Argument(help="A 4D volume file, a DICOM folder or file.")],
@@ -26,7 +28,6 @@ def segment_series(
     """Label every time of a series by a model: labels over time, each segment's volumes, and twin.mrb."""
     from TwinSegmentLib.tidy import Tidy
 
-    from .commands import job_on_terminal, tell
     from .segmenting_series import segment_series as segment_all
 
     tidy = Tidy(0.0, keep_largest, fill_holes)

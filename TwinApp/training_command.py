@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .terminal import job_on_terminal
+
 MAPS = typer.Argument(help="Label maps of whole heads: volumes, or folders of them.")
 OUT = typer.Option("--out", help="Folder for the state, the curve and the weights; a beginning there is taken up.")
 STEPS = typer.Option(help="Images shown in all.")
@@ -30,7 +32,6 @@ def train(
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """Train a network on images made of label maps, and on labelled scans if there are any."""
-    from .commands import job_on_terminal
     from .training import train_brain
 
     with job_on_terminal() as job:
@@ -60,7 +61,6 @@ def compare_training(
 ) -> None:
     """What labelled scans are worth: networks from label maps, from scans and from both, judged on other scans."""
     from . import training
-    from .commands import job_on_terminal
 
     with job_on_terminal() as job:
         table = training.compare_training(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .terminal import job_on_terminal, tell
+
 
 def ventricle(
     cine: Annotated[Path, typer.Argument(help="Short-axis cine: a 4D volume file, a DICOM folder or file.")],
@@ -22,7 +24,6 @@ def ventricle(
     ] = Path("output/ventricle"),
 ) -> None:
     """Left ventricle over the cycle, its volumes and ejection fraction: ventricle.nii.gz, .csv, .png, twin.mrb."""
-    from .commands import job_on_terminal, tell
     from .ventricle import segment_ventricle
 
     with job_on_terminal() as job:

@@ -127,9 +127,10 @@ def train(
         state.load(folder / CHECKPOINT)
     last = schedule.steps if until is None else min(until, schedule.steps)
     losses: list[float] = []
+    so_far = ""
     with _ahead(make, schedule.seed, range(state.step, last)) as samples:
         for sample in samples:
-            job.report(state.step / last, f"step {state.step} of {last}")
+            job.report(state.step / last, f"step {state.step} of {last}{so_far}")
             losses.append(state.learn(sample))
             if state.step % schedule.every == 0 or state.step == last:
                 dice = validated(network, state.mean.weights(), classes, held_out)
@@ -137,7 +138,7 @@ def train(
                 with open(folder / CURVE, "a", encoding="utf-8") as curve:
                     curve.write(json.dumps(asdict(point)) + "\n")
                 state.save(folder / CHECKPOINT)
-                job.report(state.step / last, f"step {state.step}: loss {point.loss:.3f}, Dice {point.mean_dice:.3f}")
+                so_far = f", Dice {point.mean_dice:.3f} after {state.step}"
                 losses = []
     return state.mean.weights()
 
