@@ -10,8 +10,9 @@ timed with torch's usual and with channels-last memory, and compared at the bett
 
 Scores inside the head are compared with MONAI's, as a share of their range. Where a network normalises over its window
 and has random weights, its scores change with the windows, so that fitted ones say nothing about a trained network.
-Methods take turns; the clock's figures are medians. The processor's time, a core, is less moved by other work; torch
-counts its waiting for other work as well.
+The limit is the rate at which torch multiplies large matrices of float32; a network's operations are those of its
+convolutions. Methods take turns; the clock's figures are medians. The processor's time, a core, is less moved by other
+work; torch counts its waiting for other work as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def main(asked: list[str]) -> None:
     for name in asked or networks:
         lines += compared(name, networks[name]().eval(), image, inside)
     header = ["network", "method", "s by the clock", f"s of the processor / {THREADS}", "times as fast", "by processor"]
-    print_table([*header, "labels as MONAI's", "scores apart"], lines)
+    print_table([*header, "of the limit", "labels as MONAI's", "scores apart"], lines)
 
 
 def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> list[list[str]]:
@@ -91,7 +92,11 @@ def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> l
             windowed, fitted_each, image, CLASSES, size, starts
         ),
     }
+    count = len(window_starts(SHAPE, WINDOW, OVERLAP))
+    work = dict.fromkeys(methods, count * operations(module, WINDOW))
+    work[list(methods)[-1]] = len(starts) * operations(module, size)
     answers, clock, processor = timed(methods)
+    limit = operations_a_second()
     peer, rows = answers["MONAI, torch"], []
     best, best_processor = (min(one[m] for m in list(methods)[:2]) for one in (clock, processor))
     span = np.ptp(peer[inside])
@@ -100,7 +105,8 @@ def compared(name: str, module: Any, image: np.ndarray, inside: np.ndarray) -> l
         apart = np.abs(scores - peer)[inside].max() / span
         faster = [f"{best / clock[method]:.1f}", f"{best_processor / processor[method]:.1f}"]
         seconds = [f"{clock[method]:.2f}", f"{processor[method]:.2f}"]
-        rows.append([name, method, *seconds, *faster, f"{agree:.3%}", f"{apart:.1e}"])
+        share = f"{work[method] / clock[method] / limit:.0%}"
+        rows.append([name, method, *seconds, *faster, share, f"{agree:.3%}", f"{apart:.1e}"])
     return rows
 
 
@@ -144,6 +150,41 @@ def mesh(torch):
         layers += [torch.nn.Conv3d(channels, 30, 3, padding=dilation, dilation=dilation), torch.nn.ELU()]
         channels = 30
     return torch.nn.Sequential(*layers, torch.nn.Conv3d(channels, CLASSES, 1))
+
+
+def operations(module: Any, size: Sequence[int]) -> float:
+    """Multiplications and additions of a network's convolutions over a window."""
+    import torch
+
+    counted = []
+
+    def count(layer, inputs, output) -> None:
+        # Every input voxel of a transposed convolution meets all weights, and every output voxel of another one.
+        voxels = inputs[0] if isinstance(layer, torch.nn.ConvTranspose3d) else output
+        counted.append(2.0 * voxels[0, 0].numel() * layer.weight.numel())
+
+    convolutions = [
+        layer for layer in module.modules() if isinstance(layer, (torch.nn.Conv3d, torch.nn.ConvTranspose3d))
+    ]
+    hooks = [layer.register_forward_hook(count) for layer in convolutions]
+    with torch.inference_mode():
+        module(torch.zeros(1, 1, *size))
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+def operations_a_second(size: int = 2048, repeats: int = 20) -> float:
+    """Of a product of two large matrices, the median of several."""
+    import torch
+
+    one = torch.rand(size, size)
+    spent = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mm(one, one)
+        spent.append(time.perf_counter() - start)
+    return 2.0 * size**3 / statistics.median(spent)
 
 
 def timed(
