@@ -9,7 +9,7 @@ import numpy as np
 from .recipe import Recipe
 
 ANY = "any"
-KINDS = {ANY: 0.1, "T1": 0.3, "T2": 0.2, "FLAIR": 0.2, "CT": 0.2}
+KINDS = {ANY: 0.1, "T1": 0.2, "T2": 0.15, "FLAIR": 0.2, "CT": 0.35}
 """What images may show, and how often."""
 
 CT_WINDOW = ((-60, 0), (70, 160))
