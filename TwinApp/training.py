@@ -97,6 +97,7 @@ def compare_training(
     held_out: int = 1,
     steps: int = 9000,
     modality: str = "MR",
+    start: Path | None = None,
     seed: int = 0,
     job: Job | None = None,
 ) -> Table:
@@ -115,6 +116,8 @@ def compare_training(
     steps : int
         Of each.
     modality : str
+    start : Path, optional
+        Weights that all three refine.
     seed : int
     job : Job, optional
 
@@ -129,9 +132,11 @@ def compare_training(
         As `train_brain`.
     """
     Plan, _ = _training()
+    from TwinSegmentLib.networks.weights import load_weights
     from TwinSegmentLib.training_comparison import compare_sources
 
-    plan = Plan.coarse_to_fine(steps, seed, every=min(250, steps))
+    first = load_weights(start) if start else None
+    plan = (Plan.refining if start else Plan.coarse_to_fine)(steps, seed, every=min(250, steps))
     reading, training = (job or Job()).split(reading=1, training=100)
     with reading:
         maps = [read_volume(path) for path in reading.each(_files(label_maps), "reading label maps")]
@@ -139,7 +144,7 @@ def compare_training(
     if not 0 < held_out < len(pairs):
         raise InvalidInput(f"Of {len(pairs)} scans, {held_out} cannot be held out: one or more must be on each side.")
     with training:
-        table = compare_sources(maps, pairs[:-held_out], pairs[-held_out:], out, plan, training)
+        table = compare_sources(maps, pairs[:-held_out], pairs[-held_out:], out, plan, first, training)
     write_table(out / COMPARISON, table)
     return table
 

@@ -16,6 +16,7 @@ MAPS = typer.Argument(help="Label maps of whole heads: volumes, or folders of th
 OUT = typer.Option("--out", help="Folder for the state, the curve and the weights; a beginning there is taken up.")
 STEPS = typer.Option(help="Images shown in all.")
 SCANS = typer.Option(help="Folder of labelled scans, each NAME.nii.gz with its labels NAME_labels.nii.gz.")
+START = typer.Option(help="Weights to refine (safetensors); from nothing if none.")
 MODALITY = typer.Option(help="Of the scans: MR or CT.")
 SEED = typer.Option(help="Of the images and of the first weights.")
 
@@ -28,7 +29,7 @@ def train(
     pathology: Annotated[int, typer.Option(help="Label maps with painted tumours and lesions to learn from too.")] = 0,
     scans: Annotated[Path | None, SCANS] = None,
     modality: Annotated[str, MODALITY] = "MR",
-    start: Annotated[Path | None, typer.Option(help="Weights to refine (safetensors); from nothing if none.")] = None,
+    start: Annotated[Path | None, START] = None,
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """Train a network on images made of label maps, and on labelled scans if there are any."""
@@ -57,6 +58,7 @@ def compare_training(
     held_out: Annotated[int, typer.Option(help="How many of the scans, the last ones, are only tested on.")] = 1,
     steps: Annotated[int, STEPS] = 9000,
     modality: Annotated[str, MODALITY] = "MR",
+    start: Annotated[Path | None, START] = None,
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """What labelled scans are worth: networks from label maps, from scans and from both, judged on other scans."""
@@ -64,7 +66,7 @@ def compare_training(
 
     with job_on_terminal() as job:
         table = training.compare_training(
-            label_maps, scans, out, held_out=held_out, steps=steps, modality=modality, seed=seed, job=job
+            label_maps, scans, out, held_out=held_out, steps=steps, modality=modality, start=start, seed=seed, job=job
         )
     shown = Table(title=table.name, title_justify="left", box=box.SIMPLE_HEAD)
     for number, name in enumerate(table.columns):

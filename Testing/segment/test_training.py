@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled
-from TwinSegmentLib.generator import Sample
+from TwinSegmentLib.generator import Sample, read_recipe
 from TwinSegmentLib.networks.engine import Engine
 from TwinSegmentLib.networks.graph import unet
 from TwinSegmentLib.networks.weights import load_weights
@@ -125,6 +125,19 @@ def test_sources_are_compared_on_scans_that_none_has_seen(tmp_path):
     assert again.columns == table.columns
     with pytest.raises(InvalidInput, match="other scans to be judged on"):
         compare_sources([head], [learnt], [], tmp_path, plan)
+
+
+def test_a_comparison_may_begin_with_weights_and_says_how_good_they_are(tmp_path):
+    """One step at a rate of nearly nothing leaves everybody where the weights are."""
+    head = ball("head")
+    learnt, judged = scan_of(head), scan_of(ball("another head", 1.1))
+    still = Plan((Stage((32, 32, 32), 1.5, 1),), widths=(8, 8), schedule=Schedule(steps=1, rate=1e-9, every=1))
+    start = TrainableNetwork(still.network(read_recipe("brain")), seed=5).weights()
+    table = compare_sources([head], [learnt], [judged], tmp_path, still, start)
+    assert list(table.columns) == ["class", "start", "synthetic", "real", "real and synthetic"]
+    assert table.columns["start"][-1] > 0
+    for source in ("synthetic", "real", "real and synthetic"):
+        assert table.columns[source] == pytest.approx(table.columns["start"], abs=0.01)
 
 
 def test_refining_starts_from_what_was_learnt(tmp_path):

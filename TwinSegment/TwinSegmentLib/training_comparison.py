@@ -18,6 +18,9 @@ from .training import validated
 SOURCES = ("synthetic", "real", "real and synthetic")
 """What a network is trained on: images made of label maps, scans, or half of each."""
 
+START = "start"
+"""The weights that all three begin with, where such are given, as they are."""
+
 
 def compare_sources(
     label_maps: Sequence[Image],
@@ -25,6 +28,7 @@ def compare_sources(
     held_out: Sequence[Labelled],
     folder: str | Path,
     plan: Plan,
+    start: dict[str, np.ndarray] | None = None,
     job: Job | None = None,
 ) -> Table:
     """Train one network on made images, one on scans and one on both, with the same steps and seed.
@@ -39,12 +43,15 @@ def compare_sources(
     folder : path
         For the state, the curve and the weights of each; a comparison that has begun there is taken up.
     plan : Plan
+    start : dict of str to array, optional
+        Plain weights that all three begin with.
     job : Job, optional
 
     Returns
     -------
     Table
-        Dice of each class that the held-out scans show, by what was trained on; last the mean.
+        Dice of each class that the held-out scans show, by what was trained on, and first that of the `start` if there
+        is one; last the mean.
 
     Raises
     ------
@@ -60,17 +67,17 @@ def compare_sources(
         return [others.plain(which) for which in range(len(held_out))]
 
     network, judged_on = plan.network(recipe), tested_on(plan.stages[-1])
-    found: dict[str, dict[str, float]] = {}
+    found = {} if start is None else {START: validated(network, start, recipe.classes, judged_on)}
     for source, part in zip(SOURCES, job.split(**{source.replace(" ", "_"): 1 for source in SOURCES})):
         with part:
             maps = () if source == "real" else label_maps
             some = () if source == "synthetic" else scans
             own = folder / source.replace(" ", "_")
-            weights = trained(plan, recipe, maps, some, tested_on, own, job=part)
+            weights = trained(plan, recipe, maps, some, tested_on, own, start, part)
             save_weights(weights, own / WEIGHTS)
             found[source] = validated(network, weights, recipe.classes, judged_on)
-    names = list(found[SOURCES[0]])
+    names = list(found[SOURCES[0]])  # the classes that the held-out scans show: the same for all
     columns: dict[str, list] = {"class": [*names, "mean"]}
     for source, dice in found.items():
         columns[source] = [*(dice[name] for name in names), float(np.mean([dice[name] for name in names]))]
-    return Table("Dice on held-out scans", columns, dict.fromkeys(SOURCES, "1"))
+    return Table("Dice on held-out scans", columns, dict.fromkeys(found, "1"))
