@@ -69,6 +69,7 @@ def train_brain(
     from TwinSegmentLib.networks.weights import load_weights
 
     job = job or Job()
+    first = load_weights(start) if start else None
     planned = Plan.refining if start else Plan.coarse_to_fine
     plan = planned(steps, seed, every=min(250, steps), recipe="brain_tumour" if pathology else "brain")
     recipe = read_recipe(plan.recipe)
@@ -85,7 +86,6 @@ def train_brain(
             learnt = learnt + painted_maps
             tested = [painted(one, recipe, seed + pathology + n, "tumour") for n, one in enumerate(tested)]
     with training:
-        first = load_weights(start) if start else None
         return train_on_label_maps(learnt, tested, out, plan, scans=real, start=first, job=training)
 
 

@@ -1,10 +1,12 @@
+"""What a job shows on a terminal, and what it leaves in a log."""
+
 import io
 import signal
 
 import pytest
 from rich.console import Console
 
-from TwinApp.terminal import LINE_EVERY_S, in_lines, job_on_terminal
+from TwinApp.terminal import in_lines, job_on_terminal
 from TwinCore import JobCancelled, Progress
 
 
@@ -19,7 +21,6 @@ def test_a_log_gets_a_line_now_and_then(log):
         show(Progress(second / 100, ("training",), f"step {second} of 100 [last]", float(second)))
     lines = log.file.getvalue().splitlines()
     assert lines == [f" {s}% after {s} s: training: step {s} of 100 [last]" for s in (30, 60, 90)]
-    assert LINE_EVERY_S == 30
 
 
 def test_a_short_job_leaves_a_log_alone(log):
@@ -29,7 +30,9 @@ def test_a_short_job_leaves_a_log_alone(log):
     assert log.file.getvalue() == ""
 
 
-def test_a_job_in_a_log_draws_no_bar(capfd):
+def test_a_job_in_a_log_draws_no_bar(capfd, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
     with job_on_terminal() as job:
         job.report(0.5, "half")
     assert capfd.readouterr().err == ""

@@ -1,7 +1,7 @@
 """What a labelled scan is worth beside images made of label maps: `make bench`.
 
-    python training_sources.py [steps]                 # from nothing, at 4 and 3 mm
-    python training_sources.py [steps] built-in        # from the weights of the built-in model, at 2 mm
+    python training_sources.py                             # from nothing, at 4 and 3 mm
+    python training_sources.py --steps 100 --built-in      # from the weights of the built-in model, at 2 mm
 
 Two real T1 of heads are there: that of the test data and MNI152 (nilearn). Both are labelled by a pretrained MeshNet of
 18 classes, which is another network's opinion and no truth. One is learnt from and the other judged on, then the other
@@ -11,6 +11,7 @@ data are found through DIGITALTWIN_DATA. Six trainings at half a second a step o
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -39,7 +40,12 @@ MESHNET = "meshnet-model18cls"
 HELD_OUT = 2
 
 
-def main(steps: int = 300, start: str = "") -> None:
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--steps", type=int, default=300, help="images that each network learns from")
+    options.add_argument("--built-in", action="store_true", help="begin with the built-in model")
+    args = options.parse_args()
+    steps = args.steps
     try:
         from nilearn.datasets import load_mni152_template
     except ModuleNotFoundError:
@@ -57,7 +63,7 @@ def main(steps: int = 300, start: str = "") -> None:
     maps = [read_volume(path) for path in sorted((DATA / "brain_labels").glob("*.nii.gz"))[:-HELD_OUT]]
     stages = (Stage((48, 64, 48), 4.0, round(0.6 * steps)), Stage((64, 80, 64), 3.0, steps))
     plan, first = Plan(stages, schedule=Schedule(steps=steps, every=max(steps // 6, 1))), None
-    if start == "built-in":
+    if args.built_in:
         plan, first = Plan.refining(steps, every=steps), load_model(find_model("brain-anatomy")).weights
     for name, learnt, judged in (("the test data's T1", *scans), ("MNI152", *scans[::-1])):
         with tempfile.TemporaryDirectory() as folder:
@@ -76,4 +82,4 @@ def labelled(model: Model, head: Image, recipe: Recipe) -> Image:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    main()

@@ -232,6 +232,10 @@ def test_weights_survive_their_file_and_a_broken_file_is_refused(tmp_path):
         path.write_bytes(broken)
         with pytest.raises(InvalidInput, match="not a whole safetensors file"):
             load_weights(path)
+    path.unlink()
+    for unreadable in (path, tmp_path):
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            load_weights(unreadable)
 
 
 def model(window=None, shape=None) -> Model:

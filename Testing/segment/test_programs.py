@@ -24,8 +24,6 @@ from TwinSegmentLib.models.nnunet import CHECKPOINT, check_checkpoint, read_resu
 from TwinSegmentLib.models.programs import run_program
 from TwinSegmentLib.step import SegmentStep
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="stand-in executables are scripts with a first line of POSIX")
-
 GRID = Grid((8, 9, 10), np.array([[-1.5, 0, 0, 30], [0, -1.5, 0, 20], [0, 0, 2.0, -7], [0, 0, 0, 1]]))
 BRIGHT = np.zeros(GRID.shape, np.float32)
 BRIGHT[2:5, 3:7, 4:6] = 300.0
@@ -55,6 +53,8 @@ np.savez_compressed(given("-o") + "/case.npz", probabilities=np.stack(STACK))
 
 def install(folder, monkeypatch, name: str, script: str) -> None:
     """An executable of that name, alone on the search path."""
+    if os.name == "nt":
+        pytest.skip("The stand-in is a script with a first line of POSIX.")
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(f"#!{sys.executable}\n{script}")

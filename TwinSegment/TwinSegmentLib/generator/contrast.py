@@ -10,7 +10,7 @@ from .recipe import Recipe
 
 ANY = "any"
 KINDS = {ANY: 0.1, "T1": 0.2, "T2": 0.15, "FLAIR": 0.2, "CT": 0.35}
-"""What images may show, and how often."""
+"""What images may show, and how often: most often CT, whose contrast is the least."""
 
 CT_WINDOW = ((-60, 0), (70, 160))
 """Where the window in which a CT is shown may begin and end, in Hounsfield units: models see every CT in such a one."""

@@ -25,11 +25,13 @@ def load_weights(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     InvalidInput
-        If the file is not whole, or not of numbers.
+        If the file cannot be read, is not whole, or not of numbers.
     """
     safetensors = _safetensors()
     try:
         weights = safetensors.numpy.load_file(path)
+    except OSError as error:
+        raise InvalidInput(f"The weights {path} cannot be read: {error}.") from error
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise InvalidInput(f"{path} is not a whole safetensors file: {error}.") from error
     odd = [name for name, value in weights.items() if value.dtype.kind != "f"]
