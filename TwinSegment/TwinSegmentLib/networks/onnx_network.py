@@ -13,7 +13,7 @@ from TwinCore.guard import check_memory
 
 from .module_network import VALUES_A_VOXEL
 from .onnx_file import FLOAT32, Port, read_onnx
-from .openvino_engine import Each, infer_each, openvino_package
+from .openvino_engine import Each, core, infer_each
 
 SMALLEST_PROBABILITY = 1e-7
 FINAL = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -89,9 +89,8 @@ class OnnxNetwork:
         InvalidInput
             If the network cannot be made for this shape, gives another, or needs more memory than there is.
         """
-        ov = openvino_package()
         try:
-            model = ov.Core().read_model(str(self.path))
+            model = core().read_model(str(self.path))
             model.reshape([1, self.channels, *shape])
             _check_results(model, self.path.name)
             given = list(model.output(0).get_shape())

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def infer_each(model, at_once: int = 1) -> Each:
     """The same for a model of OpenVINO."""
     _spread_group_norms(model)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": at_once}
-    compiled_model = openvino_package().Core().compile_model(model, "CPU", settings)
+    compiled_model = core().compile_model(model, "CPU", settings)
     idle: list = []
 
     def each(images: Sequence[np.ndarray], job: Job | None = None) -> Generator[np.ndarray, None, None]:
@@ -108,7 +109,17 @@ def available() -> bool:
 
 def quick_in_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself, about twice as fast as float32."""
-    return available() and "BF16" in openvino_package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return available() and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def core():
+    """OpenVINO's core, one for the whole process.
+
+    With its processor's plugin it sets up the stack on which signals are handled, as AMX needs a larger one, and frees
+    it at its own end. Were that on another thread than it began on, the next signal, such as Ctrl-C, would crash.
+    """
+    return openvino_package().Core()
 
 
 def openvino_package():
