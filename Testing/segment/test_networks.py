@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -58,35 +56,6 @@ def test_many_images_side_by_side_give_what_each_gives_alone(name):
     next(engine.each(images, at_once=2))
     for found, again in zip(first, engine.each(images, at_once=2), strict=True):
         np.testing.assert_array_equal(found, again)
-
-
-CTRL_C = """
-import signal
-import numpy as np
-from TwinSegmentLib.networks.engine import Engine
-from TwinSegmentLib.networks.graph import Network, Step
-
-network = Network(1, (Step("scores", "conv", ("image",), 2, kernel=3),))
-weights = {"scores.weight": np.ones((2, 1, 3, 3, 3), np.float32), "scores.bias": np.zeros(2, np.float32)}
-images = [np.zeros((1, 16, 24, 8), np.float32)] * 4
-
-def use():
-    engine = Engine(network, weights, "OpenVINO")
-    engine(images[0])
-    next(engine.each(images, at_once=2))
-    list(engine.each(images, at_once=2))
-
-use()
-signal.signal(signal.SIGINT, lambda *_: print("handled"))
-signal.raise_signal(signal.SIGINT)
-"""
-
-
-def test_ctrl_c_is_handled_after_engines_have_come_and_gone():
-    """OpenVINO moves the stack of signal handlers: in a process of its own, as a wrong one ends it."""
-    pytest.importorskip("openvino")
-    done = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "handled"), done.stderr
 
 
 def test_the_sizes_that_a_module_takes_are_tried():
