@@ -1,19 +1,22 @@
 """Rigid and affine registration: known moves recovered across contrasts, and the measure's own properties."""
 
+
 import numpy as np
 import pytest
+from known_moves import known_move, thinned, tissue_maps
 from phantoms import SHAPE, mean_error_mm, pair, rigid
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, LinearTransform, resample
+from TwinCore.volume_file import read_volume
 from TwinFusionLib.climb import climb
 from TwinFusionLib.filters import at_resolution
 from TwinFusionLib.landmarks import check_landmarks, fit_points
-from TwinFusionLib.linear import register_linear
+from TwinFusionLib.linear import FIRST_APART, LATTICE, Measure, Pair, register_linear, starting_poses
 from TwinFusionLib.motion import along_steps, moved, spread_rotations
 from TwinFusionLib.mutual_information import mutual_information, mutual_information_slope
 from TwinFusionLib.sampling import BINS, Region, Target, sample, to_bins
 from TwinFusionLib.scan import scan
-from TwinFusionLib.search import lattice, separate
+from TwinFusionLib.search import SHIFT_MM, distances, lattice, separate
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,54 @@ def test_climbing_reaches_the_top_of_a_hill_and_never_descends():
     ends = climb(slope, starts, np.zeros(3), 6, 60, 20.0, Job())
     assert (slope(ends)[0] >= slope(starts)[0]).all()
     np.testing.assert_allclose(ends, np.tile(top, (3, 1, 1)), atol=0.02)
+
+
+def test_close_to_the_answer_the_overlap_is_left_out_of_the_measure():
+    truth = rigid(10, (1, 1, 0), (15, 0, 5))
+    fixed, moving = pair(truth)
+    fixed = fixed.crop((SHAPE[0] // 3, 0, 0), SHAPE)
+    images = Pair(fixed, [moving], [None], None, [None])
+    (channels,) = images.channels(images.levels[-1], [0])
+    far, close = Measure(channels, None), Measure(channels, None, close=True)
+    (nmi,), (overlap,), _ = far.nmi(truth.matrix[None])
+    assert 0.5 < overlap < 0.9
+    for measure, share in ((far, overlap), (close, 1.0)):
+        value, slopes = measure(truth.matrix[None])
+        assert value[0] == pytest.approx((nmi - 1) * share)
+        np.testing.assert_allclose(slopes, close(truth.matrix[None])[1] * share)
+
+
+def test_affine_answers_hardly_depend_on_the_samples_where_the_images_end_differently(data):
+    """An average CT and a T1, of different people and fields of view; caught on the overlap's steps: 0.19 mm."""
+    average = read_volume(data("brain_ct") / "ct_brain_atlas_1mm.nii.gz", "CT")
+    average = thinned(average.with_array(average.array.astype(np.float32)), 2)
+    t1 = known_move(tissue_maps(), "rigid", "T1", 1, 2).fixed
+    nearby = register_linear(t1, [average]).transform
+    answers = [register_linear(t1, [average], "affine", start=nearby, seed=seed).transform for seed in range(6)]
+    mean = LinearTransform(np.mean([answer.matrix for answer in answers], 0))
+    body = average.grid.to_ras(np.argwhere(average.array > average.array.mean())[::500, ::-1])
+    scatter = [np.linalg.norm(answer.push(body) - mean.push(body), axis=1).mean() for answer in answers]
+    assert np.mean(scatter) < 0.15
+
+
+def test_a_broad_wrong_hill_leaves_room_for_a_narrow_right_one():
+    """Six steps of the lattice wide on each side, every pose of it better than the right one."""
+    beside = np.argwhere(np.ones((6, 6, 6))) * SHIFT_MM
+    poses = np.tile(np.eye(4), (len(beside) + 1, 1, 1))
+    poses[:-1, :3, 3], poses[-1, :3, 3] = beside, 400.0
+    scores = np.append(1.0 + np.random.default_rng(0).random(len(beside)), 0.9)
+    kept = separate(poses, scores, LATTICE.survivors, FIRST_APART * SHIFT_MM, np.zeros(3))
+    assert len(poses) - 1 in kept
+
+
+def test_a_search_begins_with_poses_that_lie_apart():
+    fixed, moving = pair(rigid(35, (1, 0, 0), (30, 25, -790)))
+    heads = Pair(fixed, [moving], [None], None, [None])
+    poses, _ = starting_poses(heads, None, 0, Job())
+    levers = heads.centre + 100.0 * np.concatenate([np.eye(3), -np.eye(3)])
+    apart = [distances(poses[n], poses[n + 1 :], levers).min() for n in range(len(poses) - 1)]
+    assert len(poses) == LATTICE.survivors
+    assert min(apart) > 1.5 * SHIFT_MM * heads.scale
 
 
 def test_turns_are_spread_over_all_there_are():

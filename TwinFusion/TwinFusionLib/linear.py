@@ -25,6 +25,10 @@ from .mutual_information import mutual_information_slope
 from .sampling import INTRINSIC_SIGMA_MM, Region, Samples, Target, depths, sample
 from .search import SHIFT_MM, distances, evidence, first_poses, separate
 
+FIRST_APART = 1.5
+"""Of the lattice's poses, those are followed that lie this many of its steps apart: nearer ones climb one hill, and a
+broad wrong one would leave no place for a narrow right one."""
+
 STRETCHED_MM = 6.0
 """Affine motions are looked for on images no coarser than this; before that only rigid ones."""
 
@@ -147,11 +151,15 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measure:
-    """The evidence for poses, averaged over the channels, with the landmarks' term where there are any."""
+class Measure:
+    """The evidence for poses, averaged over the channels, with the landmarks' term where there are any.
+
+    Close to the answer the overlap is left out: it changes in steps, on which a climb would be caught.
+    """
 
     channels: list[tuple[Samples, Target]]
     landmarks: Landmarks | None
+    close: bool = False
 
     def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """NMI (n,), overlap (n,) and the NMI's slopes (n, 3, 4)."""
@@ -162,6 +170,8 @@ class _Measure:
     def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Measure (n,) and its slopes (n, 3, 4), in which the overlap counts as constant: it changes in steps."""
         nmi, overlap, slopes = self.nmi(poses)
+        if self.close:
+            overlap = np.ones_like(overlap)
         value, slopes = evidence(nmi, overlap), slopes * overlap[:, None, None]
         if self.landmarks is not None:
             term, by_pose = self.landmarks.term(poses)
@@ -234,11 +244,11 @@ def register_linear(
         start = LinearTransform(fit_points(points.moving, points.fixed))
     search, refine, repeat = job.split(search=4, refinement=3, repeats=3)
     with search:
-        candidates, least_overlap = _starts(pair, start, seed, search)
+        candidates, least_overlap = starting_poses(pair, start, seed, search)
     runner_up = 0.0
     with refine:
         for level in refine.each(pair.levels[1 if start is None else 2 : -1]):
-            measure = _Measure(pair.channels(level, [seed])[0], points)
+            measure = Measure(pair.channels(level, [seed])[0], points)
             candidates = measure.climb(pair, candidates, motion, level, refine)
             nmi, overlap, _ = measure.nmi(candidates)
             scores = evidence(nmi, overlap, least_overlap)
@@ -249,7 +259,7 @@ def register_linear(
     with repeat:
         answers, last = [], pair.levels[-1]
         for channels in repeat.each(pair.channels(last, [seed + n for n in range(REPEATS)])):
-            measure = _Measure(channels, points)
+            measure = Measure(channels, points, close=True)
             candidates = measure.climb(pair, candidates, motion, last, repeat)
             answers.append(candidates[0])
     mean = mean_motion(np.array(answers), pair.centre, motion)
@@ -288,7 +298,7 @@ def _centred(pair: Pair) -> np.ndarray:
     return matrix
 
 
-def _starts(pair: Pair, start: LinearTransform | None, seed: int, job: Job) -> tuple[np.ndarray, float]:
+def starting_poses(pair: Pair, start: LinearTransform | None, seed: int, job: Job) -> tuple[np.ndarray, float]:
     """Poses to begin with, best first, and the least overlap that an answer must have."""
     if start is not None:
         return start.matrix[None], 1e-3
@@ -296,7 +306,8 @@ def _starts(pair: Pair, start: LinearTransform | None, seed: int, job: Job) -> t
     fixed = pair.smoothed[0][first.sigma_mm].grid
     channels = pair.channels(first, [seed])[0]
     poses, scores, least_overlap = first_poses(channels, fixed, pair.moving[0].grid, step_mm, job)
-    return poses[separate(poses, scores, first.survivors, step_mm, pair.centre)], least_overlap
+    apart = separate(poses, scores, first.survivors, FIRST_APART * step_mm, pair.centre)
+    return poses[apart], least_overlap
 
 
 def _runner_up(poses: np.ndarray, scores: np.ndarray, centre: np.ndarray) -> float:
