@@ -1,6 +1,5 @@
 """Rigid and affine registration: known moves recovered across contrasts, and the measure's own properties."""
 
-
 import numpy as np
 import pytest
 from known_moves import known_move, thinned, tissue_maps
