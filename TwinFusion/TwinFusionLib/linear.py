@@ -154,7 +154,8 @@ class Pair:
 class Measure:
     """The evidence for poses, averaged over the channels, with the landmarks' term where there are any.
 
-    Close to the answer the overlap is left out: it changes in steps, on which a climb would be caught.
+    Close to the answer the overlap is left out: it changes in steps, on which a climb would be caught. Not of images as
+    blurred as PET: those slide off without it.
     """
 
     channels: list[tuple[Samples, Target]]
@@ -258,8 +259,9 @@ def register_linear(
             candidates = candidates[separate(candidates, scores, level.survivors, level.sigma_mm, pair.centre)]
     with repeat:
         answers, last = [], pair.levels[-1]
+        sharp = last.sigma_mm <= FINAL.sigma_mm
         for channels in repeat.each(pair.channels(last, [seed + n for n in range(REPEATS)])):
-            measure = Measure(channels, points, close=True)
+            measure = Measure(channels, points, close=sharp)
             candidates = measure.climb(pair, candidates, motion, last, repeat)
             answers.append(candidates[0])
     mean = mean_motion(np.array(answers), pair.centre, motion)
