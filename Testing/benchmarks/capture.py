@@ -106,7 +106,7 @@ def subject(name: str, fixed: Image, moving: Image, folder: Path, window=HEAD_WI
         "window": window,
         "far": True,
     }
-    limit = float(fixed.grid.spacing.max()) if fixed.modality == "PT" else SUCCESS_MM
+    limit = max([SUCCESS_MM, *(float(image.grid.spacing.max()) for image in (fixed, moving) if image.modality == "PT")])
     body = moving.grid.to_ras(shown[:: max(len(shown) // BODY_POINTS, 1)])
     return Subject(name, job, moving.grid.centre, body, IDENTITY, limit)
 
@@ -125,14 +125,16 @@ def pairs(names: Sequence[str], folder: Path, data: Path, methods: Sequence[Meth
         yield "T1-CT", [settled(heads, methods, "centres")]
     patients = [data / "sts_petctmr" / name for name in SARCOMAS if (data / "sts_petctmr" / name).is_dir()]
     if {"MR-PET", "MR-PET alone", "MR-CT"} & set(names) and patients:
-        with_ct = [settled(sarcoma(patient, "CT", folder), methods, "frames") for patient in patients]
+        with_ct = [settled(sarcoma(patient, "CT", "MR", folder), methods, "frames") for patient in patients]
         if "MR-CT" in names:
             yield "MR-CT", with_ct
-        with_pet = [sarcoma(patient, "PET", folder) for patient in patients]  # of the CT's scanner: their home is one
+        with_pet = [sarcoma(patient, "PET", "MR", folder) for patient in patients]  # the CT's scanner: one home
         if "MR-PET" in names:
             yield "MR-PET, by the CT of the PET", [replace(ct, limit_mm=p.limit_mm) for ct, p in zip(with_ct, with_pet)]
         if "MR-PET alone" in names:
             yield "MR-PET alone", [replace(pet, home=ct.home) for pet, ct in zip(with_pet, with_ct)]
+    if "PET-CT" in names and patients:
+        yield "PET-CT", [settled(sarcoma(patient, "CT", "PET", folder), methods, "frames") for patient in patients]
 
 
 def brains(folder: Path) -> Iterator[Subject]:
@@ -144,12 +146,11 @@ def brains(folder: Path) -> Iterator[Subject]:
         yield replace(some, home=case.way.inverse().matrix)
 
 
-def sarcoma(patient: Path, other: str, folder: Path) -> Subject:
-    """The MR and the CT or PET of one patient, brought together by those who published them."""
-    modality, unit = ("PT", "g/mL") if other == "PET" else ("CT", None)
-    fixed = read_volume(patient / f"{other}_image.nii.gz", modality, unit)
-    moving = read_volume(patient / "MR_T1_image.nii.gz", "MR")
-    return subject(f"{patient.name}_MR-{other}", fixed, moving, folder, BODY_WINDOW)
+def sarcoma(patient: Path, fixed: str, moving: str, folder: Path) -> Subject:
+    """Two of the MR, CT and PET of one patient, brought together by those who published them."""
+    files = {"MR": ("MR_T1_image", "MR"), "CT": ("CT_image", "CT"), "PET": ("PET_image", "PT", "g/mL")}
+    images = [read_volume(patient / f"{files[some][0]}.nii.gz", *files[some][1:]) for some in (fixed, moving)]
+    return subject(f"{patient.name}_{moving}-{fixed}", *images, folder, BODY_WINDOW)
 
 
 def settled(unknown: Subject, methods: Sequence[Method], start: str) -> Subject:
@@ -219,7 +220,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--starts", type=int, default=100, help="of ours, for each pair and angle")
     options.add_argument("--peer-starts", type=int, default=10, help="of each peer, the first ones of ours")
-    options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-CT", "MR-PET", "MR-PET alone"])
+    options.add_argument("--pairs", nargs="+", default=["T1-T2", "T1-CT", "MR-CT", "PET-CT", "MR-PET", "MR-PET alone"])
     options.add_argument("--angles", nargs="+", type=float, default=ANGLES_DEG)
     options.add_argument("--quick", action="store_true", help="ten starts of ours, two of each peer")
     args = options.parse_args()
