@@ -171,13 +171,17 @@ def test_affine_answers_hardly_depend_on_the_samples_where_the_images_end_differ
 
 
 def test_a_broad_wrong_hill_leaves_room_for_a_narrow_right_one():
-    """Six steps of the lattice wide on each side, every pose of it better than the right one."""
-    beside = np.argwhere(np.ones((6, 6, 6))) * SHIFT_MM
+    """Five poses wide on each side, a little more than a step of the lattice apart, each better than the right one."""
+    beside = np.argwhere(np.ones((5, 5, 5))) * 1.1 * SHIFT_MM
     poses = np.tile(np.eye(4), (len(beside) + 1, 1, 1))
     poses[:-1, :3, 3], poses[-1, :3, 3] = beside, 400.0
     scores = np.append(1.0 + np.random.default_rng(0).random(len(beside)), 0.9)
-    kept = separate(poses, scores, LATTICE.survivors, FIRST_APART * SHIFT_MM, np.zeros(3))
-    assert len(poses) - 1 in kept
+
+    def reached(steps_apart):
+        return len(beside) in separate(poses, scores, LATTICE.survivors, steps_apart * SHIFT_MM, np.zeros(3))
+
+    assert reached(FIRST_APART)
+    assert not reached(1.0)
 
 
 def test_a_search_begins_with_poses_that_lie_apart():
