@@ -1,5 +1,7 @@
 """Rigid and affine registration: known moves recovered across contrasts, and the measure's own properties."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from known_moves import known_move, thinned, tissue_maps
@@ -10,7 +12,7 @@ from TwinCore.volume_file import read_volume
 from TwinFusionLib.climb import climb
 from TwinFusionLib.filters import at_resolution
 from TwinFusionLib.landmarks import check_landmarks, fit_points
-from TwinFusionLib.linear import FIRST_APART, LATTICE, Measure, Pair, register_linear, starting_poses
+from TwinFusionLib.linear import FIRST_APART, LATTICE, REPEATS, Measure, Pair, register_linear, starting_poses
 from TwinFusionLib.motion import along_steps, moved, spread_rotations
 from TwinFusionLib.mutual_information import mutual_information, mutual_information_slope
 from TwinFusionLib.sampling import BINS, Region, Target, sample, to_bins
@@ -155,6 +157,22 @@ def test_close_to_the_answer_the_overlap_is_left_out_of_the_measure():
         value, slopes = measure(truth.matrix[None])
         assert value[0] == pytest.approx((nmi - 1) * share)
         np.testing.assert_allclose(slopes, close(truth.matrix[None])[1] * share)
+
+
+@pytest.mark.parametrize(("modality", "left_out"), [("MR", True), ("PT", False)])
+def test_the_overlap_is_left_out_of_the_last_climb_but_not_with_pet(monkeypatch, modality, left_out):
+    truth = rigid(10, (1, 1, 0), (15, 0, 5))
+    fixed, moving = pair(truth)
+    made = []
+
+    def noted(channels, landmarks, close=False):
+        made.append(close)
+        return Measure(channels, landmarks, close)
+
+    monkeypatch.setattr("TwinFusionLib.linear.Measure", noted)
+    register_linear(replace(fixed, modality=modality), [moving], start=truth)
+    assert made[-REPEATS:] == [left_out] * REPEATS
+    assert not any(made[:-REPEATS])
 
 
 def test_affine_answers_hardly_depend_on_the_samples_where_the_images_end_differently(data):
