@@ -154,26 +154,27 @@ class Pair:
 class Measure:
     """The evidence for poses, averaged over the channels, with the landmarks' term where there are any.
 
-    Close to the answer the overlap is left out: it changes in steps, on which a climb would be caught. Not of images as
-    blurred as PET: those slide off without it.
+    Close to the answer the overlap is left out: it draws the images further onto each other than they belong. Not of
+    images as blurred as PET, which hold their place less well without it.
     """
 
     channels: list[tuple[Samples, Target]]
     landmarks: Landmarks | None
     close: bool = False
 
-    def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """NMI (n,), overlap (n,) and the NMI's slopes (n, 3, 4)."""
+    def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """NMI (n,), overlap (n,) and their slopes (n, 3, 4)."""
         each = [mutual_information_slope(samples, onto, poses) for samples, onto in self.channels]
-        nmi, overlap, slopes = (np.mean(part, axis=0) for part in zip(*each))
-        return nmi, overlap, slopes
+        nmi, overlap, slopes, shares = (np.mean(part, axis=0) for part in zip(*each))
+        return nmi, overlap, slopes, shares
 
     def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Measure (n,) and its slopes (n, 3, 4), in which the overlap counts as constant: it changes in steps."""
-        nmi, overlap, slopes = self.nmi(poses)
+        """Measure (n,) and its slopes (n, 3, 4)."""
+        nmi, overlap, slopes, by_overlap = self.nmi(poses)
         if self.close:
-            overlap = np.ones_like(overlap)
-        value, slopes = evidence(nmi, overlap), slopes * overlap[:, None, None]
+            overlap, by_overlap = np.ones_like(overlap), np.zeros_like(by_overlap)
+        value = evidence(nmi, overlap)
+        slopes = slopes * overlap[:, None, None] + by_overlap * (nmi - 1)[:, None, None]
         if self.landmarks is not None:
             term, by_pose = self.landmarks.term(poses)
             value, slopes = value + term, slopes + by_pose
@@ -251,7 +252,7 @@ def register_linear(
         for level in refine.each(pair.levels[1 if start is None else 2 : -1]):
             measure = Measure(pair.channels(level, [seed])[0], points)
             candidates = measure.climb(pair, candidates, motion, level, refine)
-            nmi, overlap, _ = measure.nmi(candidates)
+            nmi, overlap, *_ = measure.nmi(candidates)
             scores = evidence(nmi, overlap, least_overlap)
             if not scores.any():
                 raise InvalidInput(f"{_names(pair)}: the images do not overlap where the search begins.")
@@ -265,7 +266,7 @@ def register_linear(
             candidates = measure.climb(pair, candidates, motion, last, repeat)
             answers.append(candidates[0])
     mean = mean_motion(np.array(answers), pair.centre, motion)
-    (nmi, before), (overlap, _), _ = measure.nmi(np.array([mean, _centred(pair)]))
+    (nmi, before), (overlap, _), *_ = measure.nmi(np.array([mean, _centred(pair)]))
     repeats = tuple(LinearTransform(a) for a in answers)
     spread = max(distances(a, np.array(answers), pair.corners()).max() for a in answers)
     return LinearResult(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .sampling import BINS, CHUNKS, Samples, Target, interpolate_at
+from .sampling import BINS, CHUNKS, Samples, Target, fading, interpolate_at
 
 
 def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,23 +37,30 @@ def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tup
 
 def mutual_information_slope(
     samples: Samples, onto: Target, poses: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """NMI and overlap of many poses, as `mutual_information`, and their derivatives.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """NMI and overlap of many poses, and their derivatives.
+
+    As `mutual_information`, but smooth: samples that near the border of the target fade out. If they left in steps, a
+    climb along the slope would be caught on these.
 
     Returns
     -------
     nmi, overlap : array, shape (n,)
-    slopes : array, shape (n, 3, 4)
-        Derivative of the NMI by the upper three rows of each pose.
+    nmi_slopes, overlap_slopes : array, shape (n, 3, 4)
+        Derivatives by the upper three rows of each pose.
     """
     to_voxels = np.ascontiguousarray((onto.ras_to_ijk @ poses)[:, :3])
-    values, slopes = interpolate_at(samples.points, onto.bins, to_voxels)
-    joint = _spline_histograms(values, samples.bins)
+    values, slopes, shares = interpolate_at(samples.points, onto.bins, to_voxels)
+    joint = _spline_histograms(values, shares, samples.bins)
     inside = joint.sum((1, 2))
     seen = np.maximum(inside, 1e-9)
-    nmi, weights = _nmi_and_weights(joint / seen[:, None, None])
-    sums = _weighted_slopes(values, slopes, samples.bins, samples.points, weights / seen[:, None, None])
-    return nmi, inside / len(samples.points), np.einsum("ab,nac->nbc", onto.ras_to_ijk[:3, :3], sums)
+    joint /= seen[:, None, None]
+    nmi, weights = _nmi_and_weights(joint)
+    weights -= (weights * joint).sum((1, 2))[:, None, None]
+    sums = _weighted_slopes(values, slopes, shares, samples.bins, samples.points, weights, to_voxels, onto.bins.shape)
+    nmi_slopes, overlap_slopes = np.einsum("ab,nsac->snbc", onto.ras_to_ijk[:3, :3], sums)
+    count = len(samples.points)
+    return nmi, inside / count, nmi_slopes / seen[:, None, None], overlap_slopes / count
 
 
 def _nmi_and_weights(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +72,7 @@ def _nmi_and_weights(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     both_safe = np.maximum(both, 1e-9)
     nmi = np.where(both > 0, each / both_safe, 0.0)
     above, below = each[:, None, None], both_safe[:, None, None]
-    weights = (above * log_joint - below * log_columns[:, None, :]) / below**2
+    weights = (above * log_joint - below * (_log(rows)[:, :, None] + log_columns[:, None, :])) / below**2
     return nmi, np.where(both[:, None, None] > 0, weights, 0.0)
 
 
@@ -84,8 +91,8 @@ def _spline(fraction, weights):
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _spline_histograms(values, bins):
-    """Joint histograms (poses, BINS, BINS + 3) of values (poses, n); those outside (negative) are left out."""
+def _spline_histograms(values, shares, bins):
+    """Joint histograms (poses, BINS, BINS + 3) of values (poses, n), each counted by its share."""
     poses, count = values.shape
     parts = np.zeros((CHUNKS, poses, BINS, BINS + 3))
     for task in prange(CHUNKS * poses):
@@ -99,27 +106,28 @@ def _spline_histograms(values, bins):
             low = np.uint64(value)
             _spline(value - low, weights)
             for t in range(4):
-                joint[bins[n], low + np.uint64(t)] += weights[t]
+                joint[bins[n], low + np.uint64(t)] += shares[pose, n] * weights[t]
     return parts.sum(0)
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _weighted_slopes(values, slopes, bins, points, weights):
-    """Sums (poses, 3, 4) of (change of the measure per bin) * (slope of the target, 3) x (point, 1)."""
+def _weighted_slopes(values, slopes, shares, bins, points, weights, maps, shape):
+    """Sums (poses, 2, 3, 4) over the samples of the NMI's change per voxel, and of their share's, times (point, 1)."""
     poses, count = values.shape
-    parts = np.zeros((CHUNKS, poses, 3, 4))
+    parts = np.zeros((CHUNKS, poses, 2, 3, 4))
     for task in prange(CHUNKS * poses):
         part, pose = task // poses, task % poses
         total = parts[part, pose]
+        spline, leaving = np.empty(4), np.empty(3)
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
-            value = values[pose, n]
+            value, share = values[pose, n], shares[pose, n]
             if value < 0:
                 continue
             low = np.uint64(value)
             fraction = value - low
             rest = 1 - fraction
             row = weights[pose, bins[n]]
-            force = (
+            force = share * (
                 -rest * rest / 2 * row[low]
                 + (-2 * fraction + 1.5 * fraction * fraction) * row[low + np.uint64(1)]
                 + (2 * rest - 1.5 * rest * rest) * row[low + np.uint64(2)]
@@ -127,11 +135,31 @@ def _weighted_slopes(values, slopes, bins, points, weights):
             )
             for axis in range(3):
                 push = force * slopes[pose, n, axis]
-                total[axis, 0] += push * points[n, 0]
-                total[axis, 1] += push * points[n, 1]
-                total[axis, 2] += push * points[n, 2]
-                total[axis, 3] += push
+                total[0, axis, 0] += push * points[n, 0]
+                total[0, axis, 1] += push * points[n, 1]
+                total[0, axis, 2] += push * points[n, 2]
+                total[0, axis, 3] += push
+            if share < 1:
+                _spline(fraction, spline)
+                worth = 0.0
+                for t in range(4):
+                    worth += row[low + np.uint64(t)] * spline[t]
+                _share_slopes(points[n], maps[pose], shape, leaving)
+                for axis in range(3):
+                    for c in range(4):
+                        by = leaving[axis] * (points[n, c] if c < 3 else 1.0)
+                        total[0, axis, c] += worth * by
+                        total[1, axis, c] += by
     return parts.sum(0)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _share_slopes(point, m, shape, out):
+    """Slope of a sample's share along i, j, k."""
+    i, slope_i = fading(m[0, 0] * point[0] + m[0, 1] * point[1] + m[0, 2] * point[2] + m[0, 3], shape[2] - 1)
+    j, slope_j = fading(m[1, 0] * point[0] + m[1, 1] * point[1] + m[1, 2] * point[2] + m[1, 3], shape[1] - 1)
+    k, slope_k = fading(m[2, 0] * point[0] + m[2, 1] * point[1] + m[2, 2] * point[2] + m[2, 3], shape[0] - 1)
+    out[0], out[1], out[2] = slope_i * j * k, i * slope_j * k, i * j * slope_k
 
 
 @njit(parallel=True, nogil=True, cache=True)

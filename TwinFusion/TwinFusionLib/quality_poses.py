@@ -80,7 +80,7 @@ def standing(overlay: Overlay, seed: int, job: Job) -> Standing:
 
 def _slope(samples: Samples, onto: Target) -> Slope:
     def slope(tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, _, by_pose = mutual_information_slope(samples, onto, tried)
+        value, _, by_pose, _ = mutual_information_slope(samples, onto, tried)
         return value, by_pose
 
     return slope

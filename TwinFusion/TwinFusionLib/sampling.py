@@ -19,6 +19,9 @@ INTRINSIC_SIGMA_MM = {"PT": 3.0}
 CHUNKS = 8
 """Samples are summed in this many parts, so that the answer does not depend on the number of threads."""
 
+FADED = 2.0
+"""Samples count less within so many voxels of the border of the target, down to nothing on it: they leave gradually."""
+
 DEEP_MM = 20.0
 LEAST_DEEP = 0.1
 
@@ -156,11 +159,13 @@ def _tabulated(values, low, high, table):
 
 def interpolate(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`interpolate_at` through one map (3, 4): values (n,) and slopes (n, 3)."""
-    values, slopes = interpolate_at(points, volume, to_voxels[None])
+    values, slopes, _ = interpolate_at(points, volume, to_voxels[None])
     return values[0], slopes[0]
 
 
-def interpolate_at(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interpolate_at(
+    points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Trilinear values of a volume at points seen through several maps, and their slopes.
 
     Parameters
@@ -177,8 +182,22 @@ def interpolate_at(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray
         -1 outside.
     slopes : array, shape (maps, n, 3)
         Per voxel along i, j, k.
+    shares : array, shape (maps, n)
+        How much each point counts: 1 inside, fading to 0 on the border.
     """
     return _interpolate(points, volume.ravel(), volume.shape, np.ascontiguousarray(to_voxels))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def fading(position, last):
+    """How much a sample counts by its position along an axis that ends at the last voxel, and the slope of this."""
+    near = min(position, last - position) / FADED
+    if near >= 1:
+        return 1.0, 0.0
+    if near <= 0:
+        return 0.0, 0.0
+    slope = 6 * near * (1 - near) / FADED
+    return near * near * (3 - 2 * near), slope if position < last - position else -slope
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
@@ -189,9 +208,10 @@ def _interpolate(points, volume, shape, maps):
     count = points.shape[0]
     all_values = np.empty((maps.shape[0], count), np.float32)
     all_slopes = np.empty((maps.shape[0], count, 3), np.float32)
+    all_shares = np.empty((maps.shape[0], count), np.float32)
     for task in prange(CHUNKS * maps.shape[0]):
         part, pose = task // maps.shape[0], task % maps.shape[0]
-        m, values, slopes = maps[pose], all_values[pose], all_slopes[pose]
+        m, values, slopes, shares = maps[pose], all_values[pose], all_slopes[pose], all_shares[pose]
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
             x, y, z = points[n, 0], points[n, 1], points[n, 2]
             i = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
@@ -200,7 +220,9 @@ def _interpolate(points, volume, shape, maps):
             if i < 0 or j < 0 or k < 0 or i > width - 1 or j > height - 1 or k > depth - 1:
                 values[n] = -1.0
                 slopes[n, :] = 0.0
+                shares[n] = 0.0
                 continue
+            shares[n] = fading(i, width - 1)[0] * fading(j, height - 1)[0] * fading(k, depth - 1)[0]
             i0, j0, k0 = min(int(i), width - 2), min(int(j), height - 2), min(int(k), depth - 2)
             a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
             at = np.uint64(k0) * plane + np.uint64(j0) * row + np.uint64(i0)
@@ -218,4 +240,4 @@ def _interpolate(points, volume, shape, maps):
             slopes[n, 0] = along_near + c * (along_far - along_near)
             slopes[n, 1] = (r01 - r00) + c * ((r11 - r10) - (r01 - r00))
             slopes[n, 2] = far - near
-    return all_values, all_slopes
+    return all_values, all_slopes, all_shares
