@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from known_moves import known_move, thinned, tissue_maps
 from phantoms import SHAPE, mean_error_mm, pair, rigid
+from scipy.ndimage import gaussian_filter
 
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled, LinearTransform, resample
 from TwinCore.volume_file import read_volume
@@ -171,6 +172,18 @@ def test_climbs_meet_at_one_top_where_samples_leave_the_target():
         tops = Measure(channels, None, close).climb(images, starts, "rigid", last, Job())
         apart = distances(np.median(tops, 0), tops, images.corners())
         assert apart.max() < 0.1
+
+
+def test_small_images_that_overlap_in_part_are_registered():
+    """On coarse images, of a dozen voxels, samples fade over much of the overlap: it is judged to the very border."""
+    shape, length, truth = (40, 50, 40), 40, rigid(20, (1, 1, 0), (6, 0, 4))
+    texture = gaussian_filter(np.random.default_rng(0).standard_normal(shape), 3.0)
+    whole = Image(texture.astype(np.float32), Grid.isotropic(shape, 0.5), "US")
+    one, other = whole.crop((0, 0, 0), (shape[0], length, shape[2])), whole.crop((0, shape[1] - length, 0), shape)
+    away = Grid(other.grid.shape, truth.inverse().matrix @ other.grid.ijk_to_ras)
+    result = register_linear(one, [replace(other, grid=away)])
+    assert mean_error_mm(result.transform, truth, replace(other, grid=away)) < 0.1
+    assert result.overlap == pytest.approx(0.75, abs=0.05)
 
 
 @pytest.mark.parametrize(("modality", "left_out"), [("MR", True), ("PT", False)])

@@ -21,7 +21,7 @@ from .climb import climb
 from .filters import pyramid
 from .landmarks import Landmarks, check_landmarks, fit_points
 from .motion import FREEDOMS
-from .mutual_information import mutual_information_slope
+from .mutual_information import mutual_information, mutual_information_slope
 from .sampling import INTRINSIC_SIGMA_MM, Region, Samples, Target, depths, sample
 from .search import SHIFT_MM, distances, evidence, first_poses, separate
 
@@ -163,10 +163,14 @@ class Measure:
     close: bool = False
 
     def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """NMI (n,), overlap (n,) and their slopes (n, 3, 4)."""
+        """NMI (n,), overlap (n,; samples near the border count less) and their slopes (n, 3, 4)."""
         each = [mutual_information_slope(samples, onto, poses) for samples, onto in self.channels]
         nmi, overlap, slopes, shares = (np.mean(part, axis=0) for part in zip(*each))
         return nmi, overlap, slopes, shares
+
+    def inside(self, poses: np.ndarray) -> np.ndarray:
+        """Share of the samples (n,) that fall inside the target, to its very border."""
+        return np.mean([mutual_information(samples, onto, poses)[1] for samples, onto in self.channels], axis=0)
 
     def __call__(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Measure (n,) and its slopes (n, 3, 4)."""
@@ -253,7 +257,7 @@ def register_linear(
             measure = Measure(pair.channels(level, [seed])[0], points)
             candidates = measure.climb(pair, candidates, motion, level, refine)
             nmi, overlap, *_ = measure.nmi(candidates)
-            scores = evidence(nmi, overlap, least_overlap)
+            scores = np.where(measure.inside(candidates) >= least_overlap, evidence(nmi, overlap), 0.0)
             if not scores.any():
                 raise InvalidInput(f"{_names(pair)}: the images do not overlap where the search begins.")
             runner_up = max(runner_up, _runner_up(candidates, scores, pair.centre))
@@ -266,7 +270,8 @@ def register_linear(
             candidates = measure.climb(pair, candidates, motion, last, repeat)
             answers.append(candidates[0])
     mean = mean_motion(np.array(answers), pair.centre, motion)
-    (nmi, before), (overlap, _), *_ = measure.nmi(np.array([mean, _centred(pair)]))
+    (nmi, before), *_ = measure.nmi(np.array([mean, _centred(pair)]))
+    (overlap,) = measure.inside(mean[None])
     repeats = tuple(LinearTransform(a) for a in answers)
     spread = max(distances(a, np.array(answers), pair.corners()).max() for a in answers)
     return LinearResult(

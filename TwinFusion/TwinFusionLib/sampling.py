@@ -19,8 +19,9 @@ INTRINSIC_SIGMA_MM = {"PT": 3.0}
 CHUNKS = 8
 """Samples are summed in this many parts, so that the answer does not depend on the number of threads."""
 
-FADED = 2.0
-"""Samples count less within so many voxels of the border of the target, down to nothing on it: they leave gradually."""
+FADED, MOST_FADED = 2.0, 0.25
+"""Samples count less within so many voxels of the target's border, down to nothing on it: they leave gradually. In thin
+targets it is this share of their thickness, from either side."""
 
 DEEP_MM = 20.0
 LEAST_DEEP = 0.1
@@ -191,12 +192,13 @@ def interpolate_at(
 @njit(nogil=True, cache=True, fastmath=True)
 def fading(position, last):
     """How much a sample counts by its position along an axis that ends at the last voxel, and the slope of this."""
-    near = min(position, last - position) / FADED
+    width = min(FADED, MOST_FADED * last)
+    near = min(position, last - position) / width
     if near >= 1:
         return 1.0, 0.0
     if near <= 0:
         return 0.0, 0.0
-    slope = 6 * near * (1 - near) / FADED
+    slope = 6 * near * (1 - near) / width
     return near * near * (3 - 2 * near), slope if position < last - position else -slope
 
 
