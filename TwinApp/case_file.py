@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from TwinCore import InvalidInput, MissingInput
 from TwinCore.guard import display_name
-from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
+from TwinFusionLib.presets import ANYWHERE, BY_MODALITY, BY_PRESET
 from TwinSimulateLib.fractionation import LATE_ALPHA_BETA_GY
 from TwinSimulateLib.search_space import FRACTIONS
 from TwinSimulateLib.tumour_observations import CORRELATION_MM
@@ -78,6 +78,7 @@ class FrameEntry(StrictTable):
     name: Name
     preset: str | None = None
     motion: str | None = None
+    start: str | None = None
     landmarks_ras_mm: list[Point] | None = None
     landmarks_reference_ras_mm: list[Point] | None = None
 
@@ -93,6 +94,7 @@ class Fusion(StrictTable):
 
     preset: str = BY_MODALITY
     motion: str = BY_PRESET
+    start: str = ANYWHERE
     stiffness: float = 0.0
     finest_mm: float = 0.0
     spacing_mm: float = 0.0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from TwinCore import InvalidInput, __version__
-from TwinFusionLib.presets import BY_MODALITY, BY_PRESET
+from TwinFusionLib.presets import ANYWHERE, BY_MODALITY, BY_PRESET
 
 from .dce_command import dce
 from .dose_command import accumulate, dose
@@ -61,6 +61,9 @@ def fuse(
     patient: Annotated[str, typer.Option(help="Name to show: a pseudonym.")] = "unnamed",
     preset: Annotated[str, typer.Option(help="Registration preset, see docs/fusion.md.")] = BY_MODALITY,
     motion: Annotated[str, typer.Option(help="rigid, affine or deformable, in place of the preset's.")] = BY_PRESET,
+    start: Annotated[
+        str, typer.Option(help="anywhere: all poses are tried; frames: begin where the images' frames lay them.")
+    ] = ANYWHERE,
     spacing: Annotated[float, typer.Option(help="Voxel edge of the fused images, in mm; 0: the fixed image's.")] = 0.0,
     stack: Annotated[bool, typer.Option(help="Write the fused images as one volume with channels, too.")] = True,
     seed: Annotated[int, typer.Option(help="Of the registration's random samples.")] = 0,
@@ -71,7 +74,7 @@ def fuse(
     from .loading import load_case, load_files
     from .named_images import case_of_images
 
-    chosen = Fusion(preset=preset, motion=motion, spacing_mm=spacing, stack=stack, seed=seed)
+    chosen = Fusion(preset=preset, motion=motion, start=start, spacing_mm=spacing, stack=stack, seed=seed)
     is_case = [path.suffix for path in images] == [".toml"]
     if is_case and (modality or patient != "unnamed" or chosen != Fusion(stack=True)):
         raise InvalidInput("With a case file there are no options but --out: write them into the case file.")

@@ -30,6 +30,7 @@ def fusion_step(loaded: LoadedCase) -> FusionStep:
         region_ras_mm=asked.region_ras_mm,
         preset=asked.preset,
         motion=asked.motion,
+        start=asked.start,
         stiffness=asked.stiffness,
         finest_mm=asked.finest_mm,
         spacing_mm=asked.spacing_mm,
@@ -57,4 +58,4 @@ def _choice(entry: FrameEntry) -> FrameChoice:
     landmarks = None
     if entry.landmarks_ras_mm is not None:
         landmarks = np.array(entry.landmarks_reference_ras_mm, float), np.array(entry.landmarks_ras_mm, float)
-    return FrameChoice(entry.preset, entry.motion, landmarks)
+    return FrameChoice(entry.preset, entry.motion, landmarks, entry.start)

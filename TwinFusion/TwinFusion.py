@@ -219,7 +219,7 @@ class TwinFusionLogic(ScriptedLoadableModuleLogic):
         job : TwinCore.Job, optional
             To watch and to cancel it.
         **choices
-            preset, motion, stiffness, finest_mm, spacing_mm and seed, as `fusion_parameters` declares them.
+            preset, motion, start, stiffness, finest_mm, spacing_mm and seed, as `fusion_parameters` declares them.
 
         Returns
         -------

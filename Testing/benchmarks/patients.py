@@ -31,6 +31,7 @@ from TwinApp.loading import load_case  # noqa: E402
 from TwinCore import Grid, Image, Job, LinearTransform, centroid  # noqa: E402
 from TwinCore.segmentation import carry_mask  # noqa: E402
 from TwinCore.volume_file import read_volume  # noqa: E402
+from TwinFusionLib.presets import ANYWHERE  # noqa: E402
 from TwinFusionLib.step import FusionStep, Inputs  # noqa: E402
 from TwinFusionLib.ultrasound import sector  # noqa: E402
 
@@ -38,14 +39,19 @@ MOST_DEGREES, MOST_MM = 60.0, 80.0
 ULTRASOUND_DEGREES, ULTRASOUND_MM = 15.0, 15.0
 SARCOMAS = ("STS_002", "STS_008", "STS_025")
 GLIOMA = ("t1", "t2", "fla")
+NEAR = (5.0, 10.0)
 PHANTOMS = ("SpinePhantom", "NwirePhantom")
 
 
 def found_and_graded(
-    fixed: Image, moving: Sequence[Image], focus: Mapping[str, np.ndarray] | None = None, seed: int = 0
+    fixed: Image,
+    moving: Sequence[Image],
+    focus: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+    start: str = ANYWHERE,
 ) -> tuple[LinearTransform, str]:
     """What a fusion finds for images of one frame, as a user gets it, and the grade of it."""
-    step = FusionStep(frames={image.name: "moving" for image in moving}, focus=focus or {}, seed=seed)
+    step = FusionStep(frames={image.name: "moving" for image in moving}, focus=focus or {}, seed=seed, start=start)
     inputs = Inputs(replace(fixed, name="fixed"), moving, {}, {})
     (registration,) = step.compute(inputs, Job()).registrations
     return registration.transform, registration.verdict.grade
@@ -121,13 +127,14 @@ def repeated(
     starts: int,
     most: tuple[float, float] = (MOST_DEGREES, MOST_MM),
     homes: Mapping[str, LinearTransform] = {"from the files' frame": LinearTransform.identity()},
+    start: str = ANYWHERE,
 ) -> list[list[str]]:
     """A line for each named home on registrations from frames moved at random."""
     rng = np.random.default_rng(1)
     errors, grades = {home: [] for home in homes}, []
     for seed in range(starts):
         away, move = moved(moving, rng, *most)
-        found, grade = found_and_graded(fixed, [away], seed=seed)
+        found, grade = found_and_graded(fixed, [away], seed=seed, start=start)
         for home, where in homes.items():
             errors[home].append(error_mm(move.then(found), moving, where))
         grades.append(grade)
@@ -170,7 +177,11 @@ def phantoms(data: Path, starts: int) -> list[list[str]]:
         lines += repeated(f"{name}, to itself", image, image, 2.0, starts, most)
         lines += repeated(f"{name}, four fifths to other four fifths", one, other, 2.0, starts, most)
         if name == "SpinePhantom":
-            lines += repeated(f"{name}, to a CT-like image", ct_like(image), image, 2.0, starts, most)
+            bones = ct_like(image)
+            lines += repeated(f"{name}, to a CT-like image", bones, image, 2.0, starts, most)
+            for near in NEAR:
+                begun = f"{name}, to a CT-like image, begun at frames up to {near:.0f} degrees and mm apart"
+                lines += repeated(begun, bones, image, 2.0, starts, (near, near), start="frames")
     return lines
 
 

@@ -173,6 +173,16 @@ def test_what_is_chosen_for_a_frame_alone_is_taken(session, found):
     assert recorded["choices"]["PET"]["landmarks"][0] == points.tolist()
 
 
+def test_a_search_begins_at_the_frames_where_that_is_chosen_and_no_landmarks_are_given(session, found):
+    points = session.images()[0][1].grid.corners()
+    execute(session, FusionStep(start="frames", choices={"PET": FrameChoice(landmarks=(points, points))}))
+    assert found["starts"]["PET"] is None
+    assert np.array_equal(found["starts"]["CT"].matrix, np.eye(4))
+    execute(session, FusionStep(frames={"PET": "scanner"}, choices={"scanner": FrameChoice(start="frames")}))
+    assert found["starts"]["CT"] is None
+    assert np.array_equal(found["starts"]["PET"].matrix, np.eye(4))
+
+
 def test_deformations_are_chains_of_nodes_and_the_fused_images_follow_them(session, found):
     found["CT"] = (4, 0, 0)
     execute(session, FusionStep(frames={"PET": "scanner", "CT": "scanner"}, preset="thorax"))
@@ -261,6 +271,7 @@ def test_cancelling_at_any_moment_leaves_the_scene_as_it_was(session, found):
     [
         (FusionStep(preset="knee"), InvalidInput, "Preset 'knee' is not known"),
         (FusionStep(choices={"CT": FrameChoice(motion="elastic")}), InvalidInput, "Motion 'elastic' is not known"),
+        (FusionStep(start="here"), InvalidInput, "Start 'here' is not known"),
         (FusionStep(choices={"US": FrameChoice()}), MissingInput, "no frame 'US'; it has: CT, MR, PET"),
         (FusionStep(outside={"US": np.ones((2, 2, 2), bool)}), MissingInput, "no image 'US'"),
         (FusionStep(preset="follow-up with a tumour"), MissingInput, "needs the tumour masked"),

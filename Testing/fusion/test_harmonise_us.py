@@ -7,7 +7,7 @@ from scipy import ndimage
 from TwinCore import Grid, Image, InvalidInput, Job, JobCancelled
 from TwinCore.volume_file import read_volume
 from TwinFusionLib import ultrasound
-from TwinFusionLib.ultrasound import convex_hull, echoes, sector, without_speckle
+from TwinFusionLib.ultrasound import convex_hull, echoes, sector, without_attenuation, without_speckle
 
 SHAPE = (36, 64, 64)
 THIRD = np.full(3, 1 / 6, np.float32)
@@ -32,6 +32,21 @@ def _shown(decibel: np.ndarray) -> np.ndarray:
 def _slope(array: np.ndarray, beyond: np.ndarray) -> float:
     """Steepest step of the mean profile across the edge."""
     return max(abs(np.diff([array[(beyond >= r) & (beyond < r + 1)].mean() for r in range(-6, 6)])))
+
+
+def test_attenuation_and_gain_go_and_what_is_finer_than_the_surroundings_stays():
+    rng, grid = np.random.default_rng(1), Grid.isotropic(SHAPE, 1.0)
+    fine = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 1.5) * 400
+    depth = 40 + 6.0 * np.arange(SHAPE[1])[None, :, None]
+    seen = np.ones(SHAPE, bool)
+    seen[:, :, :20] = False
+    shown = Image(np.where(seen, depth + fine, 0.0).astype(np.float32), grid, "US")
+    even = without_attenuation(shown, seen)
+    assert not even.array[~seen].any()
+    assert np.corrcoef(shown.array[seen], fine[seen])[0, 1] < 0.4
+    assert np.corrcoef(even.array[seen], fine[seen])[0, 1] > 0.9
+    louder = shown.with_array(np.where(seen, shown.array + 25, 0.0).astype(np.float32))
+    np.testing.assert_allclose(without_attenuation(louder, seen).array, even.array, atol=1e-2)
 
 
 def test_speckle_goes_and_the_edge_stays():

@@ -11,12 +11,14 @@ from TwinFusionLib.registration import Found
 def stand_in_register(shifts: dict) -> callable:
     """A `register` that moves the first moving image by `shifts[its name]` in mm, with repeats 1 mm beside it.
 
-    A deformation adds half a millimetre along each axis. What was asked for is kept under `shifts["asked"]`.
+    A deformation adds half a millimetre along each axis. What was asked for is kept under `shifts["asked"]`
+    and `shifts["starts"]`.
     """
-    shifts["asked"] = []
+    shifts["asked"], shifts["starts"] = [], {}
 
-    def register(fixed, moving, preset, attention, landmarks, seed, job, preparation):
+    def register(fixed, moving, preset, attention, landmarks, start, seed, job, preparation):
         shifts["asked"].append((fixed.name, [m.name for m in moving], preset, landmarks))
+        shifts["starts"][moving[0].name] = start
         job.checkpoint()
         shift = np.array(shifts.get(moving[0].name, (0, 0, 0)), float)
         moves = [rigid(0, (1, 0, 0), shift + [0, 0, d]) for d in (-1, 0, 1)]

@@ -12,7 +12,7 @@ from TwinCore.units import HOUNSFIELD
 from .bias_field import without_bias
 from .ct_values import air_check, air_outside, field_of_view
 from .intensity import foreground, normalised
-from .ultrasound import echoes, sector, without_speckle
+from .ultrasound import echoes, sector, without_attenuation, without_speckle
 
 _FEW_ECHOES = 0.1  # of the grid: wires in water, not tissue
 
@@ -25,7 +25,8 @@ class Harmonised:
     ----------
     image : Image
         On the same grid. CT: Hounsfield units, -1000 outside the field of view. MR: without its bias field, median 0
-        and interquartile range 1 in the foreground. US: speckle smoothed. PET: none below 0.
+        and interquartile range 1 in the foreground. US: speckle smoothed, echoes against those around them. PET: none
+        below 0.
     mask : bool array, shape (k, j, i), or None
         What of the grid the scanner saw; None for all.
     notes : tuple of str
@@ -88,17 +89,17 @@ def harmonise_mr(image: Image, job: Job | None = None) -> Harmonised:
 
 
 def harmonise_us(image: Image, job: Job | None = None) -> Harmonised:
-    """An ultrasound image with its speckle smoothed inside the sector."""
+    """An ultrasound image with its speckle smoothed inside the sector, each echo against those around it."""
     seen = sector(image)
     if seen is None and np.mean(echoes(image)) < _FEW_ECHOES:
         return Harmonised(
             image,
             warnings=(f"US {image.name!r}: too few echoes to tell speckle and sector. It was compared as it is.",),
         )
-    notes = [f"US {image.name!r}: speckle was smoothed."]
+    notes = [f"US {image.name!r}: speckle was smoothed, and each echo is compared with those around it."]
     if seen is not None:
         notes.append(f"US {image.name!r}: its sector fills {100 * seen.mean():.2g} % of the grid.")
-    return Harmonised(without_speckle(image, seen, job), seen, tuple(notes))
+    return Harmonised(without_attenuation(without_speckle(image, seen, job), seen), seen, tuple(notes))
 
 
 def harmonise_pet(image: Image, job: Job | None = None) -> Harmonised:

@@ -257,9 +257,11 @@ def register_linear(
             measure = Measure(pair.channels(level, [seed])[0], points)
             candidates = measure.climb(pair, candidates, motion, level, refine)
             nmi, overlap, *_ = measure.nmi(candidates)
-            scores = np.where(measure.inside(candidates) >= least_overlap, evidence(nmi, overlap), 0.0)
+            scores = evidence(nmi, overlap)
             if not scores.any():
                 raise InvalidInput(f"{_names(pair)}: the images do not overlap where the search begins.")
+            enough = measure.inside(candidates) >= least_overlap
+            scores = np.where(enough | ~enough.any(), scores, 0.0)
             runner_up = max(runner_up, _runner_up(candidates, scores, pair.centre))
             candidates = candidates[separate(candidates, scores, level.survivors, level.sigma_mm, pair.centre)]
     with repeat:

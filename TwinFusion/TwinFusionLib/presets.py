@@ -18,6 +18,11 @@ MOTIONS = {
     "affine": "turned, shifted, scaled and sheared",
     "deformable": "found rigidly, then bent",
 }
+ANYWHERE = "anywhere"
+STARTS = {
+    ANYWHERE: "all poses are tried",
+    "frames": "where the images lie now: their own frames, or what they were brought to by hand or by tracking",
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ def fusion_parameters() -> tuple[Choice | Parameter, ...]:
             "How the images are registered.",
         ),
         Choice("motion", BY_PRESET, {BY_PRESET: "as the preset says", **MOTIONS}, "How an image may move."),
+        Choice("start", ANYWHERE, STARTS, "Where the search begins; landmarks take its place."),
         Parameter(
             "stiffness",
             "",

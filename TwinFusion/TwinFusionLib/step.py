@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from TwinCore import Image, InvalidInput, Job, MissingInput
+from TwinCore import Image, InvalidInput, Job, LinearTransform, MissingInput
 from TwinCore.parameter import complete
 from TwinCore.transform import Transform
 
@@ -17,7 +17,7 @@ from .fused import fuse, fused_grid
 from .groups import Link, links
 from .outcome import Registration, fusion_results, registration_table
 from .prepared import Preparation
-from .presets import BY_MODALITY, BY_PRESET, Preset, choose_preset, find_preset, fusion_parameters
+from .presets import ANYWHERE, BY_MODALITY, BY_PRESET, Preset, choose_preset, find_preset, fusion_parameters
 from .registration import Landmarks, check_pair, check_together, register, settle
 from .time_series import FusedSeries, fuse_series, most_telling
 
@@ -33,7 +33,7 @@ class FrameChoice:
 
     Parameters
     ----------
-    preset, motion : str, optional
+    preset, motion, start : str, optional
         None leaves what holds for all.
     landmarks : pair of arrays, shape (n, 3), optional
         RAS points of the reference and of the frame's images that belong together; the frame is then registered
@@ -43,10 +43,12 @@ class FrameChoice:
     preset: str | None = None
     motion: str | None = None
     landmarks: Landmarks | None = None
+    start: str | None = None
 
     def chosen(self) -> dict[str, str]:
         """The declared parameters that are chosen here."""
-        return {name: word for name, word in (("preset", self.preset), ("motion", self.motion)) if word is not None}
+        words = {"preset": self.preset, "motion": self.motion, "start": self.start}
+        return {name: word for name, word in words.items() if word is not None}
 
     def recorded(self) -> dict[str, Any]:
         points = None if self.landmarks is None else [np.asarray(p).tolist() for p in self.landmarks]
@@ -106,7 +108,7 @@ class FusionStep:
         not compared.
     region_ras_mm : array, shape (2, 3), optional
         Lowest and highest RAS corner of the part of the reference in which the fused images are wanted.
-    preset, motion, stiffness, finest_mm, spacing_mm, seed
+    preset, motion, start, stiffness, finest_mm, spacing_mm, seed
         As `fusion_parameters` declares them.
     choices : mapping of str to FrameChoice, optional
         By frame, what is chosen for it alone.
@@ -121,6 +123,7 @@ class FusionStep:
     region_ras_mm: Sequence[Sequence[float]] | None = None
     preset: str = BY_MODALITY
     motion: str = BY_PRESET
+    start: str = ANYWHERE
     stiffness: float = 0.0
     finest_mm: float = 0.0
     spacing_mm: float = 0.0
@@ -230,9 +233,18 @@ class FusionStep:
     def _choice(self, link: Link) -> FrameChoice:
         return self.choices.get(link.frame, FrameChoice())
 
+    def _chosen(self, link: Link) -> dict[str, Any]:
+        """What was chosen for the frame, or for all."""
+        return {**self._declared(), **self._choice(link).chosen()}
+
+    def _start(self, link: Link) -> LinearTransform | None:
+        """Where the search begins, if not everywhere or where landmarks lie on each other."""
+        anywhere = self._chosen(link)["start"] == ANYWHERE or self._choice(link).landmarks is not None
+        return None if anywhere else LinearTransform.identity()
+
     def _preset(self, link: Link) -> Preset:
         """What was chosen for the frame, or for all, or is usual for such images."""
-        chosen = {**self._declared(), **self._choice(link).chosen()}
+        chosen = self._chosen(link)
         name = chosen["preset"]
         preset = choose_preset(link.fixed, link.moving) if name == BY_MODALITY else find_preset(name)
         return settle(preset, chosen["motion"], self.stiffness, self.finest_mm)
@@ -253,7 +265,15 @@ class FusionStep:
             landmarks, seed = self._choice(link).landmarks, int(self.seed)
             attention = self._attention()
             found = register(
-                link.fixed, link.moving, preset, attention, landmarks, seed=seed, job=job, preparation=preparation
+                link.fixed,
+                link.moving,
+                preset,
+                attention,
+                landmarks,
+                start=self._start(link),
+                seed=seed,
+                job=job,
+                preparation=preparation,
             )
             # judged on the images' own values, as the verdict was calibrated; a CT only where and as the scanner saw it
             (fixed, *moving), attention = preparation.compared(

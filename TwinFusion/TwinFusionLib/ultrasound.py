@@ -1,4 +1,4 @@
-"""Ultrasound: speckle smoothed while edges stay, and the sector that the probe saw.
+"""Ultrasound: speckle smoothed while edges stay, attenuation taken out, and the sector that the probe saw.
 
 Speckle-reducing anisotropic diffusion: Yu & Acton 2002, IEEE Trans Image Process 11:1260. The diffusivity falls with
 the instantaneous coefficient of variation q, the spread of a voxel's neighbours over their mean, where it exceeds that
@@ -18,6 +18,7 @@ from TwinCore import Image, InvalidInput, Job
 STEPS = 20
 STEP = 0.5  # of the largest that keeps every value between those of its neighbours
 SPECKLE_DECAY = 1 / 6  # of the speckle's own variation while it is smoothed (Yu & Acton, equation 37)
+AROUND_MM = 8.0  # standard deviation of the surroundings that an echo is compared with
 BRIGHT = np.float32(np.exp(0.2))  # a fifth of the range of grey levels
 _EMPTY = 0.02  # share of the grid, below which nothing is outside the sector
 _FAINT = 0.01  # of the range above the empty grey level: no echo yet
@@ -72,6 +73,30 @@ def without_speckle(image: Image, sector: np.ndarray | None = None, job: Job | N
         echo, flowed = flowed, echo
     smooth = np.log(np.maximum(echo[1:-1, 1:-1, 1:-1], 1e-6)) * np.float32(scale) + np.float32(low)
     return image.with_array(np.where(inside, smooth, image.array).astype(np.float32))
+
+
+def without_attenuation(image: Image, sector: np.ndarray | None = None) -> Image:
+    """Echoes against the mean of those around them, so that deep ones count like near ones.
+
+    What is shown are logarithms of the echoes: depth and gain add something that changes slowly over the image.
+
+    Parameters
+    ----------
+    image : Image
+        Echo intensities as shown (B mode).
+    sector : bool array, shape (k, j, i), optional
+        What the probe saw; all without it.
+
+    Returns
+    -------
+    Image
+        float32; 0 outside the sector.
+    """
+    weight = np.ones(image.grid.shape, np.float32) if sector is None else sector.astype(np.float32)
+    sigma = AROUND_MM / image.grid.spacing[::-1]
+    share = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
+    around = ndimage.gaussian_filter(image.array * weight, sigma) / share
+    return image.with_array(((image.array - around) * weight).astype(np.float32))
 
 
 def speckle_variation(echo: np.ndarray, open_: np.ndarray, weights: np.ndarray) -> float:
