@@ -125,6 +125,8 @@ def _kept(name: str, keep: Path | None, make) -> list[dict]:
     path = keep / f"{name}.json" if keep else None
     if path and path.is_file():
         return json.loads(path.read_text())
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)  # before the work, which takes long
     rows = make()
     if path:
         path.write_text(json.dumps(rows))
