@@ -64,6 +64,18 @@ def test_leaves_transform_fused_images_and_verdict_in_the_scene(twin):
     assert all(np.array_equal(before, image.array) for before, (_, image) in zip(inputs, twin.images()))
 
 
+@pytest.mark.parametrize(
+    ("laid", "found"), [(rigid(10, (1, 0, 1), (14, -24, 114)), True), (rigid(0, (1, 0, 0), (0, 0, 0)), False)]
+)
+def test_what_was_laid_by_hand_is_refined(twin, laid, found):
+    """Where nothing was laid, the images are 120 mm apart, and a climb from there leads elsewhere."""
+    node, moving = twin.images()[1]
+    node.SetAndObserveTransformNodeID(transform_to_node(laid, twin.scene, "by hand").GetID())
+    execute(twin, FusionStep(start="frames"))
+    whole = laid.then(node_to_transform(twin.node("transform")))
+    assert (mean_error_mm(whole, TRUTH, moving) < 1.0) == found
+
+
 def test_images_in_the_reference_frame_are_not_moved(twin):
     execute(twin, FusionStep(frames={"fixed": "scanner", "moving": "scanner"}))
     assert twin.nodes("transform") == []
