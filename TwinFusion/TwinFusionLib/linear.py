@@ -165,8 +165,8 @@ class Measure:
     def nmi(self, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """NMI (n,), overlap (n,; samples near the border count less) and their slopes (n, 3, 4)."""
         each = [mutual_information_slope(samples, onto, poses) for samples, onto in self.channels]
-        nmi, overlap, slopes, shares = (np.mean(part, axis=0) for part in zip(*each))
-        return nmi, overlap, slopes, shares
+        nmi, overlap, slopes, by_overlap = (np.mean(part, axis=0) for part in zip(*each))
+        return nmi, overlap, slopes, by_overlap
 
     def inside(self, poses: np.ndarray) -> np.ndarray:
         """Share of the samples (n,) that fall inside the target, to its very border."""
