@@ -10,7 +10,10 @@ from TwinCore.volume_file import read_volume
 from TwinSegmentLib.structures import structure
 from TwinSimulateLib.dose_volume import DoseVolume, dose_volume
 
-SMALL = {"Dose5200cGy", "LensLeft", "LensRight", "OpticChiasm", "OpticNerveRt", "OpticNerveLt"}
+ISLAND = "Dose5200cGy"
+"""A region of the dose, not drawn by hand: how it ends is not known."""
+PRINTED_ML = 0.1
+SMALL = {ISLAND, "LensLeft", "LensRight", "OpticChiasm", "OpticNerveRt", "OpticNerveLt"}
 """Up to four planes, of which the ends are up to half of the volume; printed to 0.1 mL."""
 MEAN = {"BODY": 1.3, "optOptic": 1.3, "OrbitRight": 1.1}
 """Where the mean dose is more than 1 % off, in %: see docs/models/radiotherapy.md."""
@@ -38,8 +41,9 @@ def test_each_structure(found, name):
     here = ours.cumulative(dose)
     back = np.interp(here, percent[::-1], dose[::-1])
     assert np.all((np.abs(here - percent) <= 2.0) | (np.abs(back - dose) <= 2.0))
+    if name != ISLAND:
+        assert ours.total_ml == pytest.approx(volume, rel=0.02, abs=PRINTED_ML / 2)
     if name not in SMALL:
-        assert ours.total_ml == pytest.approx(volume, rel=0.02)
         assert np.abs(here - percent).max() < 1.0
 
 
