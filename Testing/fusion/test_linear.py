@@ -186,6 +186,19 @@ def test_small_images_that_overlap_in_part_are_registered():
     assert result.overlap == pytest.approx(0.75, abs=0.05)
 
 
+def test_where_no_candidate_overlaps_as_it_should_all_are_followed(monkeypatch):
+    truth = rigid(12, (0, 0, 1), (10, 10, 10))
+    fixed, moving = pair(truth)
+    near, wrong = (
+        LinearTransform(rigid(0, (1, 0, 0), shift).matrix @ truth.matrix) for shift in ((4, 0, 0), (80, 0, 0))
+    )
+    candidates = np.array([wrong.matrix, near.matrix])
+    monkeypatch.setattr("TwinFusionLib.linear.starting_poses", lambda *_: (candidates, 1.1))
+    result = register_linear(fixed, [moving])
+    assert result.overlap < 1.1
+    assert mean_error_mm(result.transform, truth, moving) < 1.0
+
+
 @pytest.mark.parametrize(("modality", "left_out"), [("MR", True), ("PT", False)])
 def test_the_overlap_is_left_out_of_the_last_climb_but_not_with_pet(monkeypatch, modality, left_out):
     truth = rigid(10, (1, 1, 0), (15, 0, 5))
