@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .sampling import BINS, CHUNKS, Samples, Target, fading, interpolate_at
+from .sampling import BINS, CHUNKS, Samples, Target
 
 
 def mutual_information(samples: Samples, onto: Target, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,8 +40,8 @@ def mutual_information_slope(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """NMI and overlap of many poses, and their derivatives.
 
-    As `mutual_information`, but smooth: samples that near the border of the target fade out. If they left in steps, a
-    climb along the slope would be caught on these.
+    As `mutual_information`, but smooth: samples that near the border of the target, or of its mask, fade out. If they
+    left in steps, a climb along the slope would be caught on these.
 
     Returns
     -------
@@ -50,14 +50,14 @@ def mutual_information_slope(
         Derivatives by the upper three rows of each pose.
     """
     to_voxels = np.ascontiguousarray((onto.ras_to_ijk @ poses)[:, :3])
-    values, slopes, shares = interpolate_at(samples.points, onto.bins, to_voxels)
+    values, slopes, shares, leaving = onto.seen(samples.points, to_voxels)
     joint = _spline_histograms(values, shares, samples.bins)
     inside = joint.sum((1, 2))
     seen = np.maximum(inside, 1e-9)
     joint /= seen[:, None, None]
     nmi, weights = _nmi_and_weights(joint)
     weights -= (weights * joint).sum((1, 2))[:, None, None]
-    sums = _weighted_slopes(values, slopes, shares, samples.bins, samples.points, weights, to_voxels, onto.bins.shape)
+    sums = _weighted_slopes(values, slopes, shares, leaving, samples.bins, samples.points, weights)
     nmi_slopes, overlap_slopes = np.einsum("ab,nsac->snbc", onto.ras_to_ijk[:3, :3], sums)
     count = len(samples.points)
     return nmi, inside / count, nmi_slopes / seen[:, None, None], overlap_slopes / count
@@ -111,14 +111,14 @@ def _spline_histograms(values, shares, bins):
 
 
 @njit(parallel=True, nogil=True, cache=True, fastmath=True)
-def _weighted_slopes(values, slopes, shares, bins, points, weights, maps, shape):
+def _weighted_slopes(values, slopes, shares, leaving, bins, points, weights):
     """Sums (poses, 2, 3, 4) over the samples of the NMI's change per voxel, and of their share's, times (point, 1)."""
     poses, count = values.shape
     parts = np.zeros((CHUNKS, poses, 2, 3, 4))
     for task in prange(CHUNKS * poses):
         part, pose = task // poses, task % poses
         total = parts[part, pose]
-        spline, leaving = np.empty(4), np.empty(3)
+        spline = np.empty(4)
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
             value, share = values[pose, n], shares[pose, n]
             if value < 0:
@@ -144,22 +144,12 @@ def _weighted_slopes(values, slopes, shares, bins, points, weights, maps, shape)
                 worth = 0.0
                 for t in range(4):
                     worth += row[low + np.uint64(t)] * spline[t]
-                _share_slopes(points[n], maps[pose], shape, leaving)
                 for axis in range(3):
                     for c in range(4):
-                        by = leaving[axis] * (points[n, c] if c < 3 else 1.0)
+                        by = leaving[pose, n, axis] * (points[n, c] if c < 3 else 1.0)
                         total[0, axis, c] += worth * by
                         total[1, axis, c] += by
     return parts.sum(0)
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _share_slopes(point, m, shape, out):
-    """Slope of a sample's share along i, j, k."""
-    i, slope_i = fading(m[0, 0] * point[0] + m[0, 1] * point[1] + m[0, 2] * point[2] + m[0, 3], shape[2] - 1)
-    j, slope_j = fading(m[1, 0] * point[0] + m[1, 1] * point[1] + m[1, 2] * point[2] + m[1, 3], shape[1] - 1)
-    k, slope_k = fading(m[2, 0] * point[0] + m[2, 1] * point[1] + m[2, 2] * point[2] + m[2, 3], shape[0] - 1)
-    out[0], out[1], out[2] = slope_i * j * k, i * slope_j * k, i * j * slope_k
 
 
 @njit(parallel=True, nogil=True, cache=True)

@@ -20,8 +20,8 @@ CHUNKS = 8
 """Samples are summed in this many parts, so that the answer does not depend on the number of threads."""
 
 FADED, MOST_FADED = 2.0, 0.25
-"""Samples count less within so many voxels of the target's border, down to nothing on it: they leave gradually. In thin
-targets it is this share of their thickness, from either side."""
+"""Samples count less within so many voxels of the target's border or its mask's, down to nothing on it: they leave
+gradually. In thin targets it is this share of their thickness, from either side."""
 
 DEEP_MM = 20.0
 LEAST_DEEP = 0.1
@@ -40,10 +40,20 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The image that is interpolated: its intensities as continuous bins, -1e4 where masked out, and RAS to voxels."""
+    """The image that is interpolated.
+
+    Parameters
+    ----------
+    bins : array, shape (k, j, i)
+        Its intensities as continuous bins, -1e4 where masked out.
+    ras_to_ijk : array, shape (4, 4)
+    counts : float32 array, shape (k, j, i), optional
+        How much each voxel counts, where there is a mask: 0 outside, rising to 1 within it.
+    """
 
     bins: np.ndarray
     ras_to_ijk: np.ndarray
+    counts: np.ndarray | None = None
 
     @classmethod
     def of(cls, smooth: Image, image: Image, mask: np.ndarray | None) -> Target:
@@ -52,11 +62,23 @@ class Target:
         A value is masked out where one of the eight voxels that it is interpolated from is: the mask is widened by one
         voxel, so that this takes nothing away from it.
         """
-        bins = to_bins(smooth.array)
-        if mask is not None:
-            counted = _nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))
-            bins[~binary_dilation(counted, np.ones((3, 3, 3), bool))] = -1e4
-        return cls(bins, np.linalg.inv(smooth.grid.ijk_to_ras))
+        bins, ras_to_ijk = to_bins(smooth.array), np.linalg.inv(smooth.grid.ijk_to_ras)
+        if mask is None:
+            return cls(bins, ras_to_ijk)
+        counted = _nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))
+        bins[~binary_dilation(counted, np.ones((3, 3, 3), bool))] = -1e4
+        near = np.minimum(distance_transform_edt(counted) / FADED, 1) if not counted.all() else np.ones(counted.shape)
+        return cls(bins, ras_to_ijk, (near * near * (3 - 2 * near)).astype(np.float32))
+
+    def seen(self, points: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """`interpolate_at` in the target, with its mask: values, slopes, shares and their slopes."""
+        values, slopes, shares, leaving = interpolate_at(points, self.bins, to_voxels)
+        if self.counts is not None:
+            counts, fading = interpolate_at(points, self.counts, to_voxels)[:2]
+            counts = np.maximum(counts, 0)  # -1 outside
+            leaving = leaving * counts[..., None] + shares[..., None] * fading
+            shares = shares * counts
+        return values, slopes, shares, leaving
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +182,13 @@ def _tabulated(values, low, high, table):
 
 def interpolate(points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`interpolate_at` through one map (3, 4): values (n,) and slopes (n, 3)."""
-    values, slopes, _ = interpolate_at(points, volume, to_voxels[None])
+    values, slopes, *_ = interpolate_at(points, volume, to_voxels[None])
     return values[0], slopes[0]
 
 
 def interpolate_at(
     points: np.ndarray, volume: np.ndarray, to_voxels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Trilinear values of a volume at points seen through several maps, and their slopes.
 
     Parameters
@@ -185,12 +207,13 @@ def interpolate_at(
         Per voxel along i, j, k.
     shares : array, shape (maps, n)
         How much each point counts: 1 inside, fading to 0 on the border.
+    share_slopes : array, shape (maps, n, 3)
     """
     return _interpolate(points, volume.ravel(), volume.shape, np.ascontiguousarray(to_voxels))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def fading(position, last):
+def _fading(position, last):
     """How much a sample counts by its position along an axis that ends at the last voxel, and the slope of this."""
     width = min(FADED, MOST_FADED * last)
     near = min(position, last - position) / width
@@ -211,9 +234,11 @@ def _interpolate(points, volume, shape, maps):
     all_values = np.empty((maps.shape[0], count), np.float32)
     all_slopes = np.empty((maps.shape[0], count, 3), np.float32)
     all_shares = np.empty((maps.shape[0], count), np.float32)
+    all_leaving = np.zeros((maps.shape[0], count, 3), np.float32)
     for task in prange(CHUNKS * maps.shape[0]):
         part, pose = task // maps.shape[0], task % maps.shape[0]
-        m, values, slopes, shares = maps[pose], all_values[pose], all_slopes[pose], all_shares[pose]
+        m, values, slopes = maps[pose], all_values[pose], all_slopes[pose]
+        shares, leaving = all_shares[pose], all_leaving[pose]
         for n in range(part * count // CHUNKS, (part + 1) * count // CHUNKS):
             x, y, z = points[n, 0], points[n, 1], points[n, 2]
             i = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
@@ -224,7 +249,13 @@ def _interpolate(points, volume, shape, maps):
                 slopes[n, :] = 0.0
                 shares[n] = 0.0
                 continue
-            shares[n] = fading(i, width - 1)[0] * fading(j, height - 1)[0] * fading(k, depth - 1)[0]
+            share_i, slope_i = _fading(i, width - 1)
+            share_j, slope_j = _fading(j, height - 1)
+            share_k, slope_k = _fading(k, depth - 1)
+            shares[n] = share_i * share_j * share_k
+            leaving[n, 0] = slope_i * share_j * share_k
+            leaving[n, 1] = share_i * slope_j * share_k
+            leaving[n, 2] = share_i * share_j * slope_k
             i0, j0, k0 = min(int(i), width - 2), min(int(j), height - 2), min(int(k), depth - 2)
             a, b, c = np.float32(i - i0), np.float32(j - j0), np.float32(k - k0)
             at = np.uint64(k0) * plane + np.uint64(j0) * row + np.uint64(i0)
@@ -242,4 +273,4 @@ def _interpolate(points, volume, shape, maps):
             slopes[n, 0] = along_near + c * (along_far - along_near)
             slopes[n, 1] = (r01 - r00) + c * ((r11 - r10) - (r01 - r00))
             slopes[n, 2] = far - near
-    return all_values, all_slopes, all_shares
+    return all_values, all_slopes, all_shares, all_leaving
