@@ -106,21 +106,24 @@ def test_a_fit_finds_what_tells_right_from_wrong_and_leaves_out_the_rest():
     """Made figures: one that tells, one that does not, one that tells the wrong way round and may not be used."""
     rng = np.random.default_rng(0)
     errors = np.where(rng.random(400) < 0.5, rng.uniform(0, 2, 400), rng.uniform(6, 30, 400))
-    figures = {f.name: np.full(400, np.nan) for f in fields(Quality)}
+    figures = {f.name: np.full(400, np.nan) for f in fields(Quality) if f.name != "group"}
     figures["nmi"] = rng.uniform(1.05, 1.15, 400)
-    figures["blur_mm"] = np.where(rng.random(400) < 0.4, 3.0, 0.0)
-    figures["drift_mm"] = errors * 0.5 + rng.normal(0, 1.0, 400) + figures["blur_mm"]
+    group = rng.choice(["other", "CT", "PET"], 400)
+    figures["drift_mm"] = errors * 0.5 + rng.normal(0, 1.0, 400) + 3.0 * (group == "PET")
     figures["deficit"] = rng.normal(0, 1, 400)
     figures["local_z"] = errors + rng.normal(0, 5.0, 400)
     for name in ("residual_mm", "consistency_mm", "mirrored", "runner_up", "z_score", "edge_gain", "explained"):
         figures[name] = rng.normal(0, 1, 400)
-    rows = [{"error_mm": errors[n], **{k: float(v[n]) for k, v in figures.items()}} for n in range(400)]
+    figures = {**figures, "error_mm": errors, "group": group}
+    rows = [{name: values[n].item() for name, values in figures.items()} for n in range(400)]
     fitted = fit(rows, model(), {"pairs": 400, "date": "2026-01-01", "seeds": [1]})
     weights = {name: feature["weight"] for name, feature in fitted["features"].items()}
     assert weights["drift_mm"] == max(weights.values())
     assert weights["drift_mm"] > 1.0
-    drift = fitted["features"]["drift_mm"]
-    assert drift["usual_blurred"] - drift["usual"] == pytest.approx(3.0, abs=0.5)
+    usual = fitted["features"]["drift_mm"]["usual"]
+    assert usual["PET"] - usual["other"] == pytest.approx(3.0, abs=0.5)
+    assert usual["CT"] == pytest.approx(usual["other"], abs=0.5)
+    assert usual["other"] < usual["CT and PET"] < usual["PET"]  # of this group there was none
     assert "local_z" not in weights
     assert abs(weights.get("deficit", 0.0)) < 0.5
     chances = np.array([_chance(row, fitted) for row in rows])
@@ -134,8 +137,7 @@ def _chance(row: dict, fitted: dict) -> float:
     odds = fitted["intercept"]
     for name, feature in fitted["features"].items():
         held = min(max(row[name], feature["lowest"]), feature["highest"])
-        usual = feature["usual_blurred" if row["blur_mm"] > 0 else "usual"]
-        odds += feature["weight"] * (held - usual) / feature["scale"]
+        odds += feature["weight"] * (held - feature["usual"][row["group"]]) / feature["scale"]
     return 1 / (1 + np.exp(-odds))
 
 
@@ -160,15 +162,28 @@ def test_figures_of_transforms_alone():
     np.testing.assert_allclose(spread.array, np.std([0, 1, -2], ddof=1), rtol=1e-5)
 
 
-def test_a_pair_with_pet_is_compared_with_others_with_pet(assessed):
+def test_a_pair_is_compared_with_its_like(assessed):
     """The measures of a blurred image fall slowly with the distance, whether it lies right or not."""
-    feature = model()["features"]["local_z"]
-    assert feature["usual_blurred"] < feature["usual"]
-    slow = replace(assessed[0], local_z=feature["usual_blurred"])
-    assert judge(replace(slow, blur_mm=3.0)).probability < judge(slow).probability
-    fixed, moving = pair(TRUTH)
-    assert assess(fixed, moving, TRUTH).blur_mm == 0.0
-    assert assess(replace(fixed, modality="PT"), moving, TRUTH).blur_mm == 3.0
+    usual = model()["features"]["local_z"]["usual"]
+    assert usual["PET"] < usual["other"]
+    slow = replace(assessed[0], local_z=usual["PET"])
+    assert judge(replace(slow, group="PET")).probability < judge(slow).probability
+
+
+@pytest.mark.parametrize(
+    ("modalities", "group"),
+    [
+        (("MR", "MR"), "other"),
+        (("CT", "CT"), "other"),
+        (("MR", "CT"), "CT"),
+        (("PT", "MR"), "PET"),
+        (("PT", "PT"), "PET"),
+        (("CT", "PT"), "CT and PET"),
+    ],
+)
+def test_the_modalities_make_the_group(modalities, group):
+    images = [replace(image, modality=modality) for image, modality in zip(pair(TRUTH), modalities)]
+    assert assess(*images, TRUTH).group == group
 
 
 def test_the_verdict_reads_as_a_sentence():

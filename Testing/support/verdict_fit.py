@@ -23,31 +23,31 @@ WORSE = {
 
 RIDGE, BETWEEN_WEIGHT = 0.02, 0.5
 LEAST_WEIGHT = 0.05
-CAUGHT, WRONGLY_FAILED = 0.965, 0.01
-"""The limits of "good" and "failed" catch this share of failures, and call failed this share of what is not one."""
+GROUPS = ("other", "CT", "PET", "CT and PET")
+ALARMS, MISSED, WRONGLY_FAILED = 0.10, 0.05, 0.01
+"""Shares: of right registrations that may be doubted, of failures that may be called good, and of what is not a failure
+that is called failed."""
 
 
 def fit(rows: list[dict], model: dict, source: dict) -> dict:
     """The model (as verdict.json) refitted: logistic, each weight of the sign that its figure must have.
 
     Registrations between 2 and 5 mm count as not failed, by half. Figures are held to the range of nine tenths of the
-    rows, and one that is not known counts as usual for right registrations, with PET or without.
+    rows, and one that is not known counts as usual for right registrations of the pair's group.
     """
     errors = np.array([row["error_mm"] for row in rows])
     known = np.array([np.isfinite(row["nmi"]) for row in rows])
     failed, right = errors > FAILED_MM, errors < RIGHT_MM
-    blurred = np.array([row["blur_mm"] > 0 for row in rows])
+    group = np.array([row["group"] for row in rows])
     columns, features = [], {}
     for name, sign in WORSE.items():
         values = np.array([row[name] for row in rows], float)
         here = values[known & np.isfinite(values)]
         good = known & right & np.isfinite(values)
-        sharp = float(np.median(values[good & ~blurred]))
-        soft = float(np.median(values[good & blurred])) if (good & blurred).any() else sharp
+        usual = {name: _median(values[good], group[good] == name) for name in GROUPS}
         lowest, highest = (float(np.percentile(here, p)) for p in (5, 95))
-        features[name] = {"usual": sharp, "usual_blurred": soft, "scale": float(here.std())}
-        features[name] |= {"lowest": lowest, "highest": highest}
-        column = (np.clip(values, lowest, highest) - np.where(blurred, soft, sharp)) / here.std()
+        features[name] = {"scale": float(here.std()), "lowest": lowest, "highest": highest, "usual": usual}
+        column = (np.clip(values, lowest, highest) - np.array([usual[g] for g in group])) / here.std()
         columns.append(sign * np.where(np.isfinite(column), column, 0.0))
     matrix = np.stack(columns, 1)[known]
     weight = np.where(failed | right, 1.0, BETWEEN_WEIGHT)[known]
@@ -58,22 +58,41 @@ def fit(rows: list[dict], model: dict, source: dict) -> dict:
     kept = [name for name, k in zip(WORSE, keep) if k]
     odds = refit[0] + matrix[:, keep] @ refit[1:]
     probability = 1 / (1 + np.exp(-odds))
-    check = float(np.quantile(probability[failed[known]], 1 - CAUGHT, method="lower"))
+    check = _limit(odds[right[known]], odds[failed[known]])
     wrong = float(np.quantile(probability[~failed[known]], 1 - WRONGLY_FAILED, method="higher"))
     return {
         **model,
         "intercept": round(float(refit[0]), 4),
         "features": {
             name: {
-                **{key: round(value, 4) for key, value in features[name].items()},
+                **_rounded(features[name]),
                 "weight": round(float(WORSE[name] * w), 4),
             }
             for name, w in zip(kept, refit[1:])
         },
-        "check_above": round(check - 5e-4, 3),
+        "check_above": round(check, 3),
         "failed_above": round(max(wrong, check, 0.5), 3),
         "provenance": source,
     }
+
+
+def _median(values: np.ndarray, here: np.ndarray) -> float:
+    """The median of those here, or of all where none is."""
+    return float(np.median(values[here] if here.any() else values))
+
+
+def _rounded(feature: dict) -> dict:
+    return {k: _rounded(v) if isinstance(v, dict) else round(v, 4) for k, v in feature.items()}
+
+
+def _limit(right: np.ndarray, failed: np.ndarray) -> float:
+    """The probability up to which one is good, from the odds' logarithms of right registrations and of failures.
+
+    Half-way between where as many alarms are raised as may be and where as many failures are missed: a limit at either
+    of the two would rest on a handful of registrations.
+    """
+    odds = 0.5 * (np.quantile(right, 1 - ALARMS) + np.quantile(failed, MISSED))
+    return float(1 / (1 + np.exp(-odds)))
 
 
 def _logistic(matrix: np.ndarray, failed: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from .quality_edges import edge_agreement
 from .quality_fields import folding, largest_disagreement, uncertainty_map
 from .quality_overlay import Overlay, lay_over, share_inside
 from .quality_poses import standing
-from .sampling import INTRINSIC_SIGMA_MM
 
 __all__ = ["Quality", "assess", "uncertainty_map"]
 
@@ -60,9 +59,10 @@ class Quality:
         Largest disagreement of the repeats over the body in the common field of view.
     runner_up : float
         Gain of the best clearly different pose, as a share of the answer's.
-    blur_mm : float
-        Largest standard deviation of the blur that the images' modalities bring (PET 3): the measures of such a pair
-        fall more slowly with the distance.
+    group : str
+        Which registrations it is compared with: of pairs with PET, whose blur makes every measure fall more slowly with
+        the distance ("PET"), of CT with another modality, which sees little of soft tissue ("CT"), of both together
+        ("CT and PET"), or of the other pairs ("other").
     """
 
     nmi: float = _NAN
@@ -85,7 +85,7 @@ class Quality:
     landmark_error_mm: float = _NAN
     spread_mm: float = _NAN
     runner_up: float = _NAN
-    blur_mm: float = 0.0
+    group: str = "other"
 
 
 def assess(
@@ -144,7 +144,7 @@ def assess(
         "folding": folded,
         "landmark_error_mm": _NAN if landmarks is None else _landmark_error(transform, *landmarks),
         "runner_up": _NAN if linear is None else float(linear.runner_up),
-        "blur_mm": max(INTRINSIC_SIGMA_MM.get(image.modality, 0.0) for image in (fixed, moving)),
+        "group": _group(fixed, moving),
     }
     job.checkpoint()
     overlay = lay_over(fixed, moving, transform, fixed_mask, moving_mask)
@@ -167,6 +167,12 @@ def assess(
         edges=edges,
         edge_gain=edge_gain,
     )
+
+
+def _group(fixed: Image, moving: Image) -> str:
+    modalities = (fixed.modality, moving.modality)
+    present = [name for name, here in (("CT", modalities.count("CT") == 1), ("PET", "PT" in modalities)) if here]
+    return " and ".join(present) or "other"
 
 
 def _before(overlay: Overlay, fixed: Image, moving: Image, seed: int) -> float:

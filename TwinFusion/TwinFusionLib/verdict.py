@@ -102,14 +102,14 @@ def judge(quality: Quality) -> Verdict:
 def contributions(quality: Quality) -> dict[str, float]:
     """What each figure adds to the logarithm of the odds of failure, by comparison with usual good registrations.
 
-    Those with PET are compared with others with PET.
+    Each group of pairs is compared with its like.
     """
-    added, usual = {}, "usual_blurred" if quality.blur_mm > 0 else "usual"
+    added = {}
     for name, feature in model()["features"].items():
         value = getattr(quality, name)
         if not math.isnan(value):
             held = min(max(value, feature["lowest"]), feature["highest"])
-            added[name] = feature["weight"] * (held - feature[usual]) / feature["scale"]
+            added[name] = feature["weight"] * (held - feature["usual"][quality.group]) / feature["scale"]
     return added
 
 
