@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def assess(
         if mask is not None and mask.shape != image.grid.shape:
             raise InvalidInput(f"The mask of image {image.name!r} is not on the image's grid.")
     least_volume, folded = folding(transform)
-    figures = {
+    figures: dict[str, Any] = {
         "overlap": share_inside(fixed, moving, transform, moving_mask),
         "jacobian_min": least_volume,
         "folding": folded,

@@ -63,11 +63,11 @@ class Target:
         voxel, so that this takes nothing away from it.
         """
         bins, ras_to_ijk = to_bins(smooth.array), np.linalg.inv(smooth.grid.ijk_to_ras)
-        if mask is None:
+        counted = None if mask is None else _nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))
+        if counted is None or counted.all():
             return cls(bins, ras_to_ijk)
-        counted = _nearest(mask, image, smooth.grid.to_ras(_indices(smooth)))
         bins[~binary_dilation(counted, np.ones((3, 3, 3), bool))] = -1e4
-        near = np.minimum(distance_transform_edt(counted) / FADED, 1) if not counted.all() else np.ones(counted.shape)
+        near = np.minimum(distance_transform_edt(counted) / FADED, 1)
         return cls(bins, ras_to_ijk, (near * near * (3 - 2 * near)).astype(np.float32))
 
     def seen(self, points: np.ndarray, to_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
