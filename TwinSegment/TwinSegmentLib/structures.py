@@ -38,7 +38,7 @@ SAMPLES = 3_000_000
 _FINEST_MM = 0.02
 _SAME_PLANE_MM = 0.05
 _EMPTY = 5.0
-"""How many distances of the planes an empty one lies from any edge: with 4 to 6, structures end as in Eclipse."""
+"""How many distances of the planes an empty one lies from any edge: with 5 to 6, structures end as in Eclipse."""
 _GAP = 1.5  # planes further apart than this many usual distances have nothing between them
 
 
